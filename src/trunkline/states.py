@@ -26,7 +26,9 @@ __all__ = [
     "WebSocketDisconnect",
     "WebSocketDisconnected",
     "WebSocketMessageTypeError",
+    "WebSocketPayloadError",
     "WebSocketState",
+    "check_may_receive",
     "next_application_state",
     "next_client_state",
 ]
@@ -39,6 +41,9 @@ class WebSocketState(enum.Enum):
     CONNECTED = 1
     DISCONNECTED = 2
     RESPONSE = 3
+
+    # The tables are keyed by state; an enumeration's own hash is a Python function.
+    __hash__ = object.__hash__
 
 
 class CloseInfo(NamedTuple):
@@ -100,6 +105,13 @@ class WebSocketMessageTypeError(TrunklineError, KeyError):
         )
 
 
+class WebSocketPayloadError(TrunklineError, UnicodeDecodeError):
+    """Raised when a binary message that should be JSON is not UTF-8 (RFC 8259 section 8.1).
+
+    Not caught by the endpoint, it closes the connection with 1007.
+    """
+
+
 CONNECTING = WebSocketState.CONNECTING
 CONNECTED = WebSocketState.CONNECTED
 DISCONNECTED = WebSocketState.DISCONNECTED
@@ -143,12 +155,12 @@ def next_client_state(state: WebSocketState, message: Message) -> WebSocketState
         RuntimeError: The message is not allowed in this state; the text names those that are.
         WebSocketDisconnected: The disconnect message has been received before.
     """
-    check_may_receive(state)
     row = _CLIENT[state]
-    try:
-        return row[message["type"]]
-    except KeyError:
-        raise _expected(row, message["type"]) from None
+    following = row.get(message["type"])
+    if following is None:
+        check_may_receive(state)
+        raise _expected(row, message["type"])
+    return following
 
 
 def next_application_state(state: WebSocketState, message: Message) -> WebSocketState:
@@ -159,12 +171,11 @@ def next_application_state(state: WebSocketState, message: Message) -> WebSocket
         WebSocketDisconnected: The application has ended its side before.
     """
     row = _APPLICATION[state]
-    if not row:
-        raise WebSocketDisconnected('Cannot call "send" once a close message has been sent.')
-    try:
-        following = row[message["type"]]
-    except KeyError:
-        raise _expected(row, message["type"]) from None
+    following = row.get(message["type"])
+    if following is None:
+        if not row:
+            raise WebSocketDisconnected('Cannot call "send" once a close message has been sent.')
+        raise _expected(row, message["type"])
     if state is RESPONSE and message.get("more_body", False):
         return RESPONSE
     return following

@@ -233,6 +233,9 @@ CLOSE_CODES: Mapping[int, CloseCode] = {
 
 _REGISTERED_BY_LIBRARIES = range(3000, 4000)
 _PRIVATE = range(4000, 5000)
+_SENDABLE = frozenset(code for code, known in CLOSE_CODES.items() if known.sendable).union(
+    _REGISTERED_BY_LIBRARIES, _PRIVATE
+)
 
 
 def close_code_name(code: int) -> str:
@@ -252,9 +255,9 @@ def check_close_code(code: int) -> None:
     Raises:
         ValueError: The code is reserved or out of range (RFC 6455 sections 7.4.1 and 7.4.2).
     """
-    known = CLOSE_CODES.get(code)
-    if known.sendable if known is not None else code in _REGISTERED_BY_LIBRARIES or code in _PRIVATE:
+    if code in _SENDABLE:
         return
+    known = CLOSE_CODES.get(code)
     what = f"{code} ({known.name}) is for local use and is never sent" if known else f"{code} is not one of them"
     raise ValueError(
         f"a close code that may be sent is expected (1000-1003, 1007-1014 or 3000-4999), but {what}; "

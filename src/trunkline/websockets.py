@@ -1,0 +1,662 @@
+"""The WebSocket of an endpoint, over plain ASGI.
+
+Two states move independently, by the tables of `trunkline.states`. Beside them stand:
+
+- `_idle`: nobody is inside the server's `receive`, and there is no inbox. Only then a receiver may go straight in;
+  otherwise it goes through the `Inbox`, which serves several receivers in order and holds what was read ahead.
+- `_sending`: the turn of whoever is inside the server's `send`. Messages leave whole and one after the other, and the
+  state moves when the turn has come, so a cancelled send has either been handed over or never happened.
+- `_end`: how the connection ended, as soon as any side of it is known; the first that is known counts.
+
+`receive_text`, `receive_bytes`, `send_text` and `send_bytes` are the hot paths. When nothing is in the way they await
+the server's callable themselves and touch the tables only at the ends; otherwise they take the general way through
+`receive` and `send`. A subclass that overrides `receive` or `send` is always asked.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from trunkline.inbox import Inbox, Turn
+from trunkline.requests import HTTPConnection, StateT
+from trunkline.states import (
+    CONNECTED,
+    CONNECTING,
+    DISCONNECTED,
+    CloseInfo,
+    WebSocketDisconnect,
+    WebSocketDisconnected,
+    WebSocketMessageTypeError,
+    WebSocketPayloadError,
+    WebSocketState,
+    check_may_receive,
+    next_application_state,
+    next_client_state,
+)
+from trunkline.status import check_close_code, cut_reason
+from trunkline.tasks import ConnectionTasks
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from typing import Self
+
+    from trunkline.types import Message, Receive, Scope, Send
+
+__all__ = [
+    "CloseInfo",
+    "WebSocket",
+    "WebSocketClose",
+    "WebSocketDisconnect",
+    "WebSocketDisconnected",
+    "WebSocketMessageTypeError",
+    "WebSocketPayloadError",
+    "WebSocketState",
+]
+
+_NOT_ACCEPTED = 'WebSocket is not connected. Need to call "accept" first.'
+_LOST = CloseInfo(1006, "")
+
+# Compact and not ASCII-escaped; made once, because `json.dumps` makes an encoder per call for settings of one's own.
+_encode_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+_decode_json = json.loads
+
+
+def _check_mode(mode: str) -> None:
+    if mode not in ("text", "binary"):
+        raise RuntimeError('The "mode" argument should be "text" or "binary".')
+
+
+def _check_text(data: object) -> None:
+    if not isinstance(data, str):
+        raise TypeError(
+            f"a text message is a str, but got {type(data).__name__}; "
+            "use send_bytes() for binary data, send_json() for anything else"
+        )
+
+
+def _check_bytes(data: object) -> None:
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise TypeError(
+            f"a binary message is bytes, but got {type(data).__name__}; "
+            "use send_text() for a str, send_json() for anything else"
+        )
+
+
+def _check_accept(subprotocol: str | None, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Refuse what would break out of its header line, or is of another type than ASGI says."""
+    if subprotocol is not None and any(c in subprotocol for c in "\r\n\0"):
+        raise ValueError(f"a subprotocol is one token of RFC 9110, but got {subprotocol!r}")
+    pairs = headers if isinstance(headers, list) else list(headers)
+    for name, value in pairs:
+        if not isinstance(name, bytes) or not isinstance(value, bytes):
+            raise TypeError(
+                f"the headers of accept are pairs of bytes, but got ({name!r}, {value!r}); "
+                'write for example headers=[(b"x-name", b"value")]'
+            )
+        if any(c in line for line in (name, value) for c in b"\r\n\0"):
+            raise ValueError(f"a header holds no CR, LF or NUL (RFC 9110 section 5.5), but got ({name!r}, {value!r})")
+    return pairs
+
+
+class WebSocket(HTTPConnection[StateT]):
+    """One WebSocket connection, seen from the endpoint.
+
+        @app.websocket("/echo")
+        async def echo(websocket: WebSocket) -> None:
+            await websocket.accept()
+            async for message in websocket:
+                await websocket.send_text(f"you said {message}")
+
+    Sends and receives may be called from several tasks at once: they are served in order.
+
+    Args:
+        scope: The ASGI scope, of type `websocket`.
+        receive: The server's `receive`.
+        send: The server's `send`.
+
+    Attributes:
+        client_state: What the client has said of itself so far, as far as `receive` has returned it.
+        application_state: What the application has said so far.
+    """
+
+    scope_types: ClassVar[tuple[str, ...]] = ("websocket",)
+
+    _direct_receive: ClassVar[bool] = True
+    _direct_send: ClassVar[bool] = True
+    _inbox: Inbox | None = None
+    _end: CloseInfo | None = None
+    _closed_by_us = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._direct_receive = cls.receive is WebSocket.receive
+        cls._direct_send = cls.send is WebSocket.send
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        super().__init__(scope)
+        self._receive = receive
+        self._send = send
+        self._idle = True
+        self._sending = Turn()
+        self.client_state = CONNECTING
+        self.application_state = CONNECTING
+
+    @classmethod
+    def of(cls, websocket: Any) -> Self:
+        """This connection as ours, for an endpoint that was given another framework's `WebSocket`.
+
+            @fastapi_app.websocket("/ws")
+            async def endpoint(theirs: fastapi.WebSocket) -> None:
+                websocket = trunkline.WebSocket.of(theirs)
+
+        Use the returned one from then on: the other's states stand still.
+
+        Args:
+            websocket: Starlette's or FastAPI's `WebSocket`, accepted or not; or ours, which is returned as it is.
+
+        Raises:
+            TypeError: It is something else.
+        """
+        if isinstance(websocket, cls):
+            return websocket
+        try:
+            ours = cls(websocket.scope, websocket._receive, websocket._send)
+            ours.client_state = WebSocketState(websocket.client_state.value)
+            ours.application_state = WebSocketState(websocket.application_state.value)
+        except AttributeError as error:
+            raise TypeError(
+                f"expected Starlette's or FastAPI's WebSocket, but got {type(websocket).__name__} ({error}); "
+                "elsewhere make one from ASGI: WebSocket(scope, receive, send)"
+            ) from None
+        return ours
+
+    # The end
+
+    @property
+    def closed(self) -> bool:
+        """Whether the end is known: our close, the client's, or the loss of the connection.
+
+        On a plain ASGI server the client's end is known when it has been received, by `receive` or a variant of it,
+        or while `wait_closed` or `tasks` is awaited.
+        """
+        return self._end is not None
+
+    @property
+    def close_info(self) -> CloseInfo | None:
+        """How the connection ended, or None while it is open."""
+        return self._end
+
+    @property
+    def closed_by_us(self) -> bool:
+        """Whether it was our own close that ended it."""
+        return self._closed_by_us
+
+    async def wait_closed(self) -> CloseInfo:
+        """Wait for the end of the connection; any number of tasks may. asyncio only.
+
+        On a plain ASGI server what the client sends meanwhile is kept for `receive`: 64 messages or 1 MiB at most, and
+        beyond that the end is seen when they have been received.
+
+        Returns:
+            The code and the reason; our own code after our own close, 1006 for a lost connection.
+
+        Raises:
+            WebSocketDisconnected: The connection has not been accepted.
+        """
+        if self._end is None:
+            await self.open_inbox().watch()
+        return cast("CloseInfo", self._end)
+
+    def tasks(self) -> ConnectionTasks:
+        """A task group that ends with the connection. asyncio only.
+
+            async with websocket.tasks() as tg:
+                tg.create_task(send_ticks(websocket))
+                async for message in websocket:
+                    ...
+
+        When the client leaves, the tasks and the body are cancelled, and `WebSocketDisconnect` leaves the block. After
+        a clean close with unread messages, tasks that receive get those first (for 5 s at most). Other errors of the
+        tasks or the body leave as an `ExceptionGroup`, as from `asyncio.TaskGroup`. The end of the body waits for the
+        tasks; our own `close` cancels nothing.
+
+        Returns:
+            A context manager whose value has `create_task`.
+
+        Raises:
+            WebSocketDisconnected: On entering: the connection has not been accepted.
+        """
+        return ConnectionTasks(self)
+
+    def open_inbox(self) -> Inbox:
+        """The inbox, from now on the only way to receive. For `tasks` and `wait_closed`.
+
+        Raises:
+            WebSocketDisconnected: The connection has not been accepted.
+        """
+        if self.application_state is not CONNECTED and self._end is None:
+            raise WebSocketDisconnected(_NOT_ACCEPTED)
+        return self._inbox or self._make_inbox()
+
+    def _make_inbox(self) -> Inbox:
+        self._inbox = Inbox(self._receive, self._saw_disconnect, reading=not self._idle)
+        self._idle = False
+        return self._inbox
+
+    def _saw_disconnect(self, message: Message) -> None:
+        if self._end is None:
+            self._end = CloseInfo(message.get("code", 1005), message.get("reason") or "")
+        if self._inbox is not None:
+            self._inbox.wake()
+
+    def _saw_close(self, message: Message) -> None:
+        if self._end is None:
+            self._closed_by_us = True
+            self._end = CloseInfo(message.get("code", 1000), message.get("reason") or "")
+        if self._inbox is not None:
+            self._inbox.wake()
+
+    def _saw_loss(self) -> WebSocketDisconnect:
+        self.application_state = DISCONNECTED
+        if self._end is None:
+            self._end = _LOST
+        if self._inbox is not None:
+            self._inbox.wake()
+        return WebSocketDisconnect(*_LOST)
+
+    # ASGI messages
+
+    async def receive(self) -> Message:
+        """The next ASGI message, whose order is checked.
+
+        Returns:
+            `websocket.connect` first, then `websocket.receive`, at last `websocket.disconnect`.
+
+        Raises:
+            RuntimeError: The server sent a message that is not allowed in this state.
+            WebSocketDisconnected: The disconnect message has been received before.
+        """
+        if self.client_state is DISCONNECTED:
+            check_may_receive(self.client_state)
+        if self._idle:
+            self._idle = False
+            try:
+                message = await self._receive()
+            finally:
+                if self._inbox is None:
+                    self._idle = True
+                else:
+                    self._inbox.rest()
+        else:
+            message = await (self._inbox or self._make_inbox()).next()
+            if self.client_state is DISCONNECTED:
+                # Another receiver, which waited before this one, has got it first.
+                return message
+        self._receive_moved(message)
+        return message
+
+    def _receive_moved(self, message: Message) -> None:
+        self.client_state = next_client_state(self.client_state, message)
+        if self.client_state is DISCONNECTED:
+            self._saw_disconnect(message)
+            if self._inbox is not None:
+                self._inbox.ended(message)
+
+    async def send(self, message: Message) -> None:
+        """Send an ASGI message, whose order is checked.
+
+        Args:
+            message: `websocket.accept`, `websocket.close` or `websocket.http.response.start` first; then
+                `websocket.send` and `websocket.close`, or `websocket.http.response.body`.
+
+        Raises:
+            RuntimeError: The message is not allowed in this state.
+            WebSocketDisconnected: A close has been sent before, or the connection was found lost.
+            WebSocketDisconnect: The client is gone (1006).
+        """
+        turn = self._sending
+        if turn.taken:
+            await turn.wait()
+        turn.taken = True
+        try:
+            state = self.application_state
+            self.application_state = next_application_state(state, message)
+            if self.application_state is DISCONNECTED:
+                self._saw_close(message)
+            try:
+                await self._send(message)
+            except OSError as error:
+                if state is not CONNECTED:
+                    raise
+                raise self._saw_loss() from error
+        finally:
+            turn.give_back()
+
+    # Opening and closing
+
+    async def accept(
+        self, subprotocol: str | None = None, headers: Iterable[tuple[bytes, bytes]] | None = None
+    ) -> None:
+        """Complete the handshake; waits for the connect message if it has not come yet.
+
+        Args:
+            subprotocol: One of `scope["subprotocols"]` (RFC 6455 section 1.9), or None.
+            headers: More headers for the answer to the handshake, names in lower case.
+
+        Raises:
+            ValueError: A header or the subprotocol holds a line break or a NUL.
+            TypeError: A header is not a pair of bytes.
+        """
+        pairs = _check_accept(subprotocol, headers or []) if headers or subprotocol else []
+        if self.client_state is CONNECTING:
+            await self.receive()
+        await self.send({"type": "websocket.accept", "subprotocol": subprotocol, "headers": pairs})
+
+    async def close(self, code: int = 1000, reason: str | None = None) -> None:
+        """Close the connection; before `accept`, refuse the handshake (HTTP 403 on the wire).
+
+        Args:
+            code: A close code that may be sent (RFC 6455 section 7.4): 1000-1003, 1007-1014, 3000-4999.
+            reason: Text for the client, cut to 123 bytes of UTF-8 at a character.
+
+        Raises:
+            ValueError: The code may not be sent.
+            WebSocketDisconnected: It has been closed before.
+        """
+        check_close_code(code)
+        await self.send({"type": "websocket.close", "code": code, "reason": cut_reason(reason) if reason else ""})
+
+    async def send_denial_response(self, response: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
+        """Answer the handshake with an HTTP response, instead of `accept` or `close`.
+
+        Args:
+            response: A `Response`, or any ASGI application that answers this scope.
+
+        Raises:
+            RuntimeError: The server lacks the `websocket.http.response` extension of ASGI.
+        """
+        if "websocket.http.response" not in (self.scope.get("extensions") or {}):
+            raise RuntimeError("The server doesn't support the Websocket Denial Response extension.")
+        await response(self.scope, self.receive, self.send)
+
+    # Receiving
+
+    async def receive_text(self) -> str:
+        """The next message, which must be a text message.
+
+        Raises:
+            WebSocketDisconnect: The client has closed, or is gone.
+            WebSocketMessageTypeError: The message is binary.
+            WebSocketDisconnected: The connection has not been accepted, or has ended.
+        """
+        if (
+            self._idle
+            and self.client_state is CONNECTED
+            and self.application_state is CONNECTED
+            and self._direct_receive
+        ):
+            self._idle = False
+            try:
+                message = await self._receive()
+            finally:
+                if self._inbox is None:
+                    self._idle = True
+                else:
+                    self._inbox.rest()
+            if message["type"] == "websocket.receive":
+                text: str | None = message.get("text")
+                if text is not None:
+                    return text
+            self._receive_moved(message)
+        else:
+            message = await self._receive_data()
+        return cast("str", self._content(message, "text", "bytes"))
+
+    async def receive_bytes(self) -> bytes:
+        """The next message, which must be a binary message.
+
+        Raises:
+            WebSocketDisconnect: The client has closed, or is gone.
+            WebSocketMessageTypeError: The message is text.
+            WebSocketDisconnected: The connection has not been accepted, or has ended.
+        """
+        if (
+            self._idle
+            and self.client_state is CONNECTED
+            and self.application_state is CONNECTED
+            and self._direct_receive
+        ):
+            self._idle = False
+            try:
+                message = await self._receive()
+            finally:
+                if self._inbox is None:
+                    self._idle = True
+                else:
+                    self._inbox.rest()
+            if message["type"] == "websocket.receive":
+                data: bytes | None = message.get("bytes")
+                if data is not None:
+                    return data
+            self._receive_moved(message)
+        else:
+            message = await self._receive_data()
+        return cast("bytes", self._content(message, "bytes", "text"))
+
+    async def receive_json(self, mode: str = "text") -> Any:
+        """The next message, parsed as JSON.
+
+        Args:
+            mode: Whether a `"text"` or a `"binary"` message (UTF-8) is expected.
+
+        Raises:
+            json.JSONDecodeError: The message is not JSON. Not caught, it closes with 1007.
+            WebSocketPayloadError: A binary message is not UTF-8. Not caught, it closes with 1007.
+            RuntimeError: The mode is another one.
+        """
+        _check_mode(mode)
+        if mode == "text":
+            return _decode_json(await self.receive_text())
+        data = await self.receive_bytes()
+        try:
+            text = data.decode()
+        except UnicodeDecodeError as error:
+            raise WebSocketPayloadError(*error.args) from None
+        return _decode_json(text)
+
+    async def _receive_data(self) -> Message:
+        if self.application_state is not CONNECTED:
+            raise WebSocketDisconnected(_NOT_ACCEPTED)
+        return await self.receive()
+
+    def _content(self, message: Message, wanted: str, other: str) -> str | bytes:
+        if message["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(message.get("code", 1005), message.get("reason"))
+        content: str | bytes | None = message.get(wanted)
+        if content is None:
+            raise WebSocketMessageTypeError(wanted, "nothing" if message.get(other) is None else other)
+        return content
+
+    async def __aiter__(self) -> AsyncIterator[str | bytes]:
+        try:
+            while True:
+                message = await self._receive_data()
+                yield self._content(
+                    message, *(("text", "bytes") if message.get("bytes") is None else ("bytes", "text"))
+                )
+        except WebSocketDisconnect:
+            pass
+
+    async def iter_text(self) -> AsyncIterator[str]:
+        """Text messages until the client leaves, which ends the iteration quietly."""
+        try:
+            while True:
+                yield await self.receive_text()
+        except WebSocketDisconnect:
+            pass
+
+    async def iter_bytes(self) -> AsyncIterator[bytes]:
+        """Binary messages until the client leaves, which ends the iteration quietly."""
+        try:
+            while True:
+                yield await self.receive_bytes()
+        except WebSocketDisconnect:
+            pass
+
+    async def iter_json(self) -> AsyncIterator[Any]:
+        """Text messages, parsed as JSON, until the client leaves, which ends the iteration quietly."""
+        try:
+            while True:
+                yield await self.receive_json()
+        except WebSocketDisconnect:
+            pass
+
+    # Sending
+
+    async def send_text(self, data: str) -> None:
+        """Send a text message. Waits while the server's buffer for this client is full.
+
+        Args:
+            data: The text.
+
+        Raises:
+            WebSocketDisconnect: The client is gone (1006).
+            WebSocketDisconnected: The connection has been closed.
+            RuntimeError: It has not been accepted.
+            TypeError: The data is not a str.
+        """
+        if type(data) is not str:
+            _check_text(data)
+        await self._send_data({"type": "websocket.send", "text": data})
+
+    async def send_bytes(self, data: bytes) -> None:
+        """Send a binary message. Waits while the server's buffer for this client is full.
+
+        Args:
+            data: The bytes; a bytearray or memoryview too.
+
+        Raises:
+            WebSocketDisconnect: The client is gone (1006).
+            WebSocketDisconnected: The connection has been closed.
+            RuntimeError: It has not been accepted.
+            TypeError: The data is not bytes.
+        """
+        if type(data) is not bytes:
+            _check_bytes(data)
+        await self._send_data({"type": "websocket.send", "bytes": data})
+
+    async def send_json(self, data: Any, mode: str = "text") -> None:
+        """Send a value as compact JSON, not ASCII-escaped.
+
+        Args:
+            data: What `json.dumps` takes.
+            mode: Whether to send a `"text"` or a `"binary"` message (UTF-8).
+
+        Raises:
+            TypeError: The value cannot be written as JSON.
+            RuntimeError: The mode is another one, or the connection has not been accepted.
+            WebSocketDisconnect: The client is gone (1006).
+            WebSocketDisconnected: The connection has been closed.
+        """
+        _check_mode(mode)
+        text = _encode_json(data)
+        if mode == "text":
+            await self._send_data({"type": "websocket.send", "text": text})
+        else:
+            await self._send_data({"type": "websocket.send", "bytes": text.encode()})
+
+    async def _send_data(self, message: Message) -> None:
+        """Hand one `websocket.send` to the server, straight when nothing is in the way."""
+        turn = self._sending
+        if turn.taken or self.application_state is not CONNECTED or not self._direct_send:
+            await self.send(message)
+            return
+        turn.taken = True
+        try:
+            await self._send(message)
+        except OSError as error:
+            raise self._saw_loss() from error
+        finally:
+            turn.give_back()
+
+    async def try_send_text(self, data: str) -> bool:
+        """Send a text message if the connection is open, like `send_text`, waiting as it does.
+
+        Args:
+            data: The text.
+
+        Returns:
+            True when the message was handed to the server, False when either side has closed or the client is gone.
+
+        Raises:
+            RuntimeError: The connection has not been accepted.
+            TypeError: The data is not a str.
+        """
+        _check_text(data)
+        return await self._try(self.send_text, data)
+
+    async def try_send_bytes(self, data: bytes) -> bool:
+        """Send a binary message if the connection is open, like `send_bytes`, waiting as it does.
+
+        Args:
+            data: The bytes.
+
+        Returns:
+            True when the message was handed to the server, False when either side has closed or the client is gone.
+
+        Raises:
+            RuntimeError: The connection has not been accepted.
+            TypeError: The data is not bytes.
+        """
+        _check_bytes(data)
+        return await self._try(self.send_bytes, data)
+
+    async def try_send_json(self, data: Any, mode: str = "text") -> bool:
+        """Send a value as JSON if the connection is open, like `send_json`, waiting as it does.
+
+        Args:
+            data: What `json.dumps` takes.
+            mode: Whether to send a `"text"` or a `"binary"` message (UTF-8).
+
+        Returns:
+            True when the message was handed to the server, False when either side has closed or the client is gone.
+
+        Raises:
+            TypeError: The value cannot be written as JSON.
+            RuntimeError: The mode is another one, or the connection has not been accepted.
+        """
+        _check_mode(mode)
+        text = _encode_json(data)
+        if mode == "text":
+            return await self._try(self.send_text, text)
+        return await self._try(self.send_bytes, text.encode())
+
+    async def _try(self, send: Callable[[Any], Awaitable[None]], data: str | bytes) -> bool:
+        if self._end is not None:
+            return False
+        try:
+            await send(data)
+        except (WebSocketDisconnect, WebSocketDisconnected):
+            return False
+        return True
+
+
+class WebSocketClose:
+    """An ASGI application that refuses a WebSocket, or closes an accepted one.
+
+    Args:
+        code: A close code that may be sent (RFC 6455 section 7.4).
+        reason: Text for the client, cut to 123 bytes of UTF-8 at a character.
+
+    Raises:
+        ValueError: The code may not be sent.
+    """
+
+    def __init__(self, code: int = 1000, reason: str | None = None) -> None:
+        check_close_code(code)
+        self.code = code
+        self.reason = cut_reason(reason or "")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "websocket.close", "code": self.code, "reason": self.reason})
