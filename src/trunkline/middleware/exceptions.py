@@ -1,0 +1,271 @@
+"""Exception handlers, for HTTP and for WebSockets.
+
+An exception is looked at in two places. At the endpoint, where the handler gets the endpoint's own `Request` or
+`WebSocket` (`wrap_app_handling_exceptions`), and at the `ExceptionMiddleware`, which sees what routers, inner
+middleware and plain ASGI endpoints raise.
+
+For a WebSocket the endpoint is the better place: only its own `WebSocket` knows whether it has been accepted, and
+`send` is never wrapped to find out. So everything is settled there: the handlers of all applications around are asked,
+nearest first, and an exception that a handler raises meets the handlers again, each of them at most once. What is
+raised on from there is marked as settled, and every middleware that it passes lets it pass: nothing is handled twice.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from trunkline.concurrency import is_async_callable, run_in_threadpool
+from trunkline.exceptions import HTTPException, WebSocketException
+from trunkline.middleware.endings import PEER_IS_GONE, end_websocket, ending_of
+from trunkline.requests import Request
+from trunkline.responses import JSONResponse, PlainTextResponse, Response
+from trunkline.websockets import WebSocket, WebSocketState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from trunkline.types import ASGIApp, ExceptionHandler, Message, Receive, Scope, Send
+
+__all__ = ["ExceptionMiddleware", "end_websocket", "wrap_app_handling_exceptions"]
+
+_KEY = "trunkline.exception_handlers"
+_DENIAL = "websocket.http.response"
+_WITHOUT_BODY = frozenset({204, 304})
+
+
+class _Handlers:
+    """The handlers of one application as one connection meets them, and those of the application around it."""
+
+    __slots__ = ("by_class", "by_status", "outer", "settled")
+
+    def __init__(
+        self,
+        by_class: Mapping[Any, ExceptionHandler],
+        by_status: Mapping[int, ExceptionHandler],
+        outer: _Handlers | None = None,
+    ) -> None:
+        self.by_class = by_class
+        self.by_status = by_status
+        self.outer = outer
+        self.settled: Exception | None = None
+
+    def find(self, exc: Exception) -> ExceptionHandler | None:
+        """The handler for an exception: by its status first, then by its class and the classes above it."""
+        if isinstance(exc, HTTPException) and exc.status_code in self.by_status:
+            return self.by_status[exc.status_code]
+        for cls in type(exc).__mro__:
+            if cls in self.by_class:
+                return self.by_class[cls]
+        return None
+
+    def outwards(self) -> Iterator[_Handlers]:
+        handlers: _Handlers | None = self
+        while handlers is not None:
+            yield handlers
+            handlers = handlers.outer
+
+
+async def call_handler(handler: ExceptionHandler, conn: Request[Any] | WebSocket[Any], exc: Exception) -> Any:
+    """Run an exception handler: a `def` one in a worker thread, so that it may block."""
+    if is_async_callable(handler):
+        return await handler(conn, exc)
+    return await run_in_threadpool(handler, conn, exc)
+
+
+def wrap_app_handling_exceptions(app: ASGIApp, conn: Request[Any] | WebSocket[Any]) -> ASGIApp:
+    """The application `app` with the exception handlers of the applications around it.
+
+    Args:
+        app: What is to be called.
+        conn: The `Request` or `WebSocket` that the handlers get: the endpoint's own.
+    """
+    handlers = conn.scope.get(_KEY) or _Handlers({}, {})
+    if isinstance(conn, WebSocket):
+        return _around_websocket(app, conn, handlers)
+    return _around_request(app, conn, handlers)
+
+
+def _around_request(app: ASGIApp, request: Request[Any], handlers: _Handlers) -> ASGIApp:
+    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def sender(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await app(scope, receive, sender)
+        except Exception as exc:
+            handler = handlers.find(exc)
+            if handler is None or exc is handlers.settled:
+                raise
+            if started:
+                raise RuntimeError("Caught handled exception, but response already started.") from exc
+            handlers.settled = exc
+            response = await call_handler(handler, request, exc)
+            if response is None:
+                raise RuntimeError(f"a response was expected from the exception handler {handler!r}, not None") from exc
+            await response(scope, receive, sender)
+            _forget(exc, handlers)
+
+    return wrapped
+
+
+def _around_websocket(app: ASGIApp, websocket: WebSocket[Any], handlers: _Handlers) -> ASGIApp:
+    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await app(scope, receive, send)
+        except Exception as exc:
+            if exc is handlers.settled:
+                handlers.settled = None
+                raise
+            await _settle(websocket, exc, handlers)
+
+    return wrapped
+
+
+def _forget(exc: Exception, handlers: _Handlers) -> None:
+    # An instance that is raised again and again would gather the tracebacks of all its connections.
+    exc.__traceback__ = None
+    handlers.settled = None
+
+
+async def _settle(websocket: WebSocket[Any], exc: Exception, handlers: _Handlers) -> None:
+    """Let the handlers answer an exception; raise what none of them did."""
+    asked: list[ExceptionHandler] = []
+    while (handler := _nearest(handlers, exc)) is not None and handler not in asked:
+        asked.append(handler)
+        try:
+            response = await call_handler(handler, websocket, exc)
+            await _conclude(websocket, exc, response)
+        except PEER_IS_GONE:
+            break
+        except Exception as raised:
+            if raised is exc:
+                break
+            exc = raised
+        else:
+            _forget(exc, handlers)
+            return
+    for around in handlers.outwards():
+        around.settled = exc
+    raise exc
+
+
+def _nearest(handlers: _Handlers, exc: Exception) -> ExceptionHandler | None:
+    found = (around.find(exc) for around in handlers.outwards())
+    return next((handler for handler in found if handler is not None), None)
+
+
+async def _conclude(websocket: WebSocket[Any], exc: Exception, response: Response | None) -> None:
+    """End the connection of a handled exception, where its handler did not."""
+    if websocket.application_state is not WebSocketState.CONNECTING:
+        await end_websocket(websocket, exc)
+        return
+    # A client that has gone meanwhile needs no answer: the exception is handled all the same.
+    with suppress(*PEER_IS_GONE):
+        if response is not None and _DENIAL in (websocket.scope.get("extensions") or {}):
+            await websocket.send_denial_response(response)
+        else:
+            await websocket.close(*ending_of(exc))
+
+
+class ExceptionMiddleware:
+    """Answers exceptions by their handlers; the innermost middleware of an `App`.
+
+    `HTTPException` and `WebSocketException` have handlers from the start. On a WebSocket, a response that a handler
+    returns is sent as a denial response before `accept` (a plain refusal where the server cannot); an accepted
+    connection that the handler leaves open is closed with the code of the exception (`end_websocket`).
+
+    Args:
+        app: The application to wrap.
+        handlers: Exception handlers by exception class or HTTP status; they get the `Request` or `WebSocket` and the
+            exception.
+        debug: Taken as Starlette does; changes nothing.
+    """
+
+    def __init__(
+        self, app: ASGIApp, handlers: Mapping[Any, ExceptionHandler] | None = None, debug: bool = False
+    ) -> None:
+        self.app = app
+        self.debug = debug
+        self._by_status: dict[int, ExceptionHandler] = {}
+        self._by_class: dict[Any, ExceptionHandler] = {
+            HTTPException: self.http_exception,
+            WebSocketException: self.websocket_exception,
+        }
+        for key, handler in (handlers or {}).items():
+            self.add_exception_handler(key, handler)
+
+    def add_exception_handler(self, exc_class_or_status_code: int | type[Exception], handler: ExceptionHandler) -> None:
+        """Register a handler for an exception class and those below it, or for an HTTP status.
+
+        Args:
+            exc_class_or_status_code: For example `ValueError`, or 404.
+            handler: `async def` or `def` (run in a worker thread) with two parameters, the connection and the
+                exception.
+
+        Raises:
+            TypeError: The key is neither, or the handler cannot be called.
+        """
+        check_handler(exc_class_or_status_code, handler)
+        if isinstance(exc_class_or_status_code, int):
+            self._by_status[exc_class_or_status_code] = handler
+        else:
+            self._by_class[exc_class_or_status_code] = handler
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = scope["type"]
+        if kind not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        scope[_KEY] = _Handlers(self._by_class, self._by_status, scope.get(_KEY))
+        conn: Request[Any] | WebSocket[Any]
+        conn = Request(scope, receive, send) if kind == "http" else WebSocket(scope, receive, send)
+        await wrap_app_handling_exceptions(self.app, conn)(scope, receive, send)
+
+    async def http_exception(self, conn: Request[Any] | WebSocket[Any], exc: Exception) -> Response:
+        """Answer with the status, detail and headers of an `HTTPException`."""
+        assert isinstance(exc, HTTPException)
+        _check_can_be_told(conn, exc)
+        if exc.status_code in _WITHOUT_BODY:
+            return Response(status_code=exc.status_code, headers=exc.headers)
+        detail: object = exc.detail
+        if not isinstance(detail, str):
+            # FastAPI's programs give data as the detail, and this is how it answers.
+            return JSONResponse({"detail": detail}, status_code=exc.status_code, headers=exc.headers)
+        return PlainTextResponse(detail, status_code=exc.status_code, headers=exc.headers)
+
+    async def websocket_exception(self, websocket: WebSocket[Any], exc: Exception) -> None:
+        """Close with the code and reason of a `WebSocketException`."""
+        assert isinstance(exc, WebSocketException)
+        _check_can_be_told(websocket, exc)
+        with suppress(*PEER_IS_GONE):
+            await websocket.close(code=exc.code, reason=exc.reason)
+
+
+_OPEN = frozenset({WebSocketState.CONNECTING, WebSocketState.CONNECTED})
+
+
+def _check_can_be_told(conn: Request[Any] | WebSocket[Any], exc: Exception) -> None:
+    # Raised after the application has ended its side: answering it silently would swallow it.
+    if isinstance(conn, WebSocket) and conn.application_state not in _OPEN:
+        raise exc
+
+
+def check_handler(key: Any, handler: Any) -> None:
+    """Refuse, at registration, what could not work as an exception handler.
+
+    Raises:
+        TypeError: The key is neither a class of exceptions nor a status, or the handler cannot be called.
+    """
+    by_class = isinstance(key, type) and issubclass(key, Exception)
+    if not by_class and (not isinstance(key, int) or isinstance(key, bool)):
+        raise TypeError(
+            f"an exception handler is registered for a class of exceptions (ValueError) or an HTTP status (404), "
+            f"but got {key!r}"
+        )
+    if not callable(handler):
+        raise TypeError(f"an exception handler is a function of the connection and the exception, but got {handler!r}")
