@@ -1,0 +1,533 @@
+"""The router, and the routes that lead to another application: mounts and hosts."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from trunkline.datastructures import URL, URLPath, parse_host
+from trunkline.exceptions import HTTPException
+from trunkline.responses import PlainTextResponse, RedirectResponse
+from trunkline.routing._index import RouteIndex, RouteList, check_routes
+from trunkline.routing._lifespan import as_lifespan, both_lifespans, run_lifespan
+from trunkline.routing._paths import RouteError, get_route_path, parse_path, replace_params
+from trunkline.routing._routes import (
+    FULL,
+    NONE,
+    BaseRoute,
+    EndpointRoute,
+    Match,
+    NoMatchFound,
+    PathRoute,
+    Route,
+    WebSocketRoute,
+    check_path,
+    wrap_middleware,
+)
+from trunkline.websockets import WebSocketClose
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Sequence
+
+    from trunkline.middleware import Middleware
+    from trunkline.types import ASGIApp, Lifespan, Receive, Scope, Send
+
+logger = logging.getLogger("trunkline")
+
+Endpoint = TypeVar("Endpoint", bound="Callable[..., Any]")
+
+
+class _Nested:
+    """What a mount and a host share: the routes of their application, and the URLs of those."""
+
+    app: ASGIApp
+    name: str | None
+
+    @property
+    def routes(self) -> list[BaseRoute]:
+        """The routes of the application; empty if it does not tell."""
+        routes: list[BaseRoute] = getattr(self.app, "routes", [])
+        return routes
+
+    def _inner_name(self, name: str) -> str | None:
+        """What a name means inside: all of it if this has none, else what follows `name:`."""
+        if self.name is None:
+            return name
+        return name[len(self.name) + 1 :] if name.startswith(f"{self.name}:") else None
+
+    def _inner_url(self, name: str, path_params: dict[str, Any]) -> URLPath | None:
+        for route in self.routes:
+            try:
+                return route.url_path_for(name, **path_params)
+            except NoMatchFound:
+                continue
+        return None
+
+
+class Mount(_Nested, PathRoute):
+    """Leads everything below a path to another ASGI application, for which the path becomes part of `root_path`.
+
+    Args:
+        path: Begins with a slash, or is empty for everything; may have parameters.
+        app: The application; or
+        routes: the routes of a new router.
+        name: For `url_for`: `name:inner` names a route inside, `name` with a `path` parameter anything below.
+        middleware: Around the application; the first is the outermost.
+
+    Raises:
+        RouteError: The path is not one, or neither `app` nor `routes` is given.
+    """
+
+    types = ("http", "websocket")
+
+    def __init__(
+        self,
+        path: str,
+        app: ASGIApp | None = None,
+        routes: Sequence[BaseRoute] | None = None,
+        name: str | None = None,
+        *,
+        middleware: Sequence[Middleware] | None = None,
+    ) -> None:
+        if path:
+            check_path(path)
+        if app is None and routes is None:
+            raise RouteError("Either 'app=...', or 'routes=' must be specified: a mount leads to an application")
+        self._base_app: ASGIApp = Router(routes) if app is None else app
+        self.app = wrap_middleware(self._base_app, middleware)
+        self.name = name
+        self._set_path(path)
+
+    def _set_path(self, path: str) -> None:
+        super()._set_path(path.rstrip("/"))
+
+    def _pattern(self) -> str:
+        return f"{self.path}/{{path:path}}"
+
+    @property
+    def routes(self) -> list[BaseRoute]:
+        """The routes of the application inside its middleware; empty if it does not tell."""
+        routes: list[BaseRoute] = getattr(self._base_app, "routes", [])
+        return routes
+
+    def match_path(self, path: str, scope: Scope) -> tuple[Match, Scope]:
+        params = self._params(path, scope)
+        if params is None:
+            return NONE, {}
+        below = "/" + params.pop("path")
+        root_path = scope.get("root_path", "")
+        return FULL, {
+            "path_params": params,
+            "app_root_path": scope.get("app_root_path", root_path),
+            "root_path": root_path + path[: -len(below)],
+            "endpoint": self.app,
+        }
+
+    def url_path_for(self, name: str, /, **path_params: Any) -> URLPath:
+        if self.name is not None and name == self.name and "path" in path_params:
+            filled = {**path_params, "path": path_params["path"].lstrip("/")}
+            path, remaining = replace_params(self.path_format, self.param_convertors, filled)
+            if not remaining:
+                return URLPath(path)
+        inner = self._inner_name(name)
+        if inner is None:
+            raise NoMatchFound(name, path_params)
+        prefix, remaining = replace_params(self.path_format, self.param_convertors, {**path_params, "path": ""})
+        if "path" in path_params:
+            remaining["path"] = path_params["path"]
+        url = self._inner_url(inner, remaining)
+        if url is None:
+            raise NoMatchFound(name, path_params)
+        return URLPath(prefix.rstrip("/") + url, url.protocol)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.app(scope, receive, send)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Mount) and self.path == other.path and self.app == other.app
+
+    __hash__ = object.__hash__
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(path={self.path!r}, name={self.name or ''!r}, app={self.app!r})"
+
+
+class Host(_Nested, BaseRoute):
+    """Leads everything that was asked of a host to another ASGI application.
+
+    Args:
+        host: For example `api.example.org` or `{tenant}.example.org`; case does not matter (RFC 9110 section 4.2.3),
+            nor does the port that is asked for. An IPv6 address stands in brackets.
+        app: The application.
+        name: For `url_for`, as for a mount.
+
+    Raises:
+        RouteError: The host begins with a slash.
+    """
+
+    def __init__(self, host: str, app: ASGIApp, name: str | None = None) -> None:
+        if host.startswith("/"):
+            raise RouteError(f"Host must not start with '/', but got {host!r}; use Mount for a path")
+        self.host = host
+        self.app = app
+        self.name = name
+        self.host_regex, self.host_format, self.param_convertors, _ = parse_path(host)
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        header = next((value for name, value in scope.get("headers", ()) if name == b"host"), b"")
+        host = parse_host(header.decode("latin-1"))
+        found = None if host is None else self.host_regex.fullmatch(host.name.lower())
+        if found is None:
+            return NONE, {}
+        try:
+            params = {name: convertor.convert(found[name]) for name, convertor in self.param_convertors.items()}
+        except ValueError:
+            return NONE, {}
+        return FULL, {"path_params": {**scope.get("path_params", {}), **params}, "endpoint": self.app}
+
+    def url_path_for(self, name: str, /, **path_params: Any) -> URLPath:
+        host, remaining = replace_params(self.host_format, self.param_convertors, path_params)
+        if self.name is not None and name == self.name and remaining.keys() == {"path"}:
+            return URLPath(remaining["path"], host=host)
+        inner = self._inner_name(name)
+        url = None if inner is None else self._inner_url(inner, remaining)
+        if url is None:
+            raise NoMatchFound(name, path_params)
+        return URLPath(url, url.protocol, host)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.app(scope, receive, send)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Host) and self.host == other.host and self.app == other.app
+
+    __hash__ = object.__hash__
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(host={self.host!r}, name={self.name or ''!r}, app={self.app!r})"
+
+
+class RouteMethods:
+    """The ways to add a route, for whatever has `routes`: the router and the application.
+
+    Raises, all of them:
+        RouteError: The path is not one, or the name is taken by another route with the same parameters and both
+            names were given; where a function gave one of them, a warning is logged.
+        EndpointError: The endpoint cannot be called.
+    """
+
+    @property
+    def routes(self) -> list[BaseRoute]:
+        """The routes, in the order in which they are tried. A list: append, insert, delete, replace."""
+        raise NotImplementedError
+
+    def _add(self, route: BaseRoute) -> None:
+        check_name(route, self.routes)
+        self.routes.append(route)
+
+    def add_route(
+        self,
+        path: str,
+        endpoint: Callable[..., Any],
+        methods: Collection[str] | None = None,
+        name: str | None = None,
+        include_in_schema: bool = True,
+    ) -> None:
+        """Add a `Route`."""
+        self._add(Route(path, endpoint, methods=methods, name=name, include_in_schema=include_in_schema))
+
+    def add_websocket_route(self, path: str, endpoint: Callable[..., Any], name: str | None = None) -> None:
+        """Add a `WebSocketRoute`."""
+        self._add(WebSocketRoute(path, endpoint, name=name))
+
+    def mount(self, path: str, app: ASGIApp, name: str | None = None) -> None:
+        """Add a `Mount`."""
+        self._add(Mount(path, app, name=name))
+
+    def host(self, host: str, app: ASGIApp, name: str | None = None) -> None:
+        """Add a `Host`."""
+        self._add(Host(host, app, name))
+
+    def route(
+        self, path: str, methods: Collection[str] | None = None, name: str | None = None, include_in_schema: bool = True
+    ) -> Callable[[Endpoint], Endpoint]:
+        """Decorate the endpoint of a `Route`."""
+
+        def decorate(endpoint: Endpoint) -> Endpoint:
+            self.add_route(path, endpoint, methods, name, include_in_schema)
+            return endpoint
+
+        return decorate
+
+    def websocket(self, path: str, name: str | None = None) -> Callable[[Endpoint], Endpoint]:
+        """Decorate the endpoint of a `WebSocketRoute`."""
+
+        def decorate(endpoint: Endpoint) -> Endpoint:
+            self.add_websocket_route(path, endpoint, name)
+            return endpoint
+
+        return decorate
+
+    websocket_route = websocket
+
+    def get(self, path: str, name: str | None = None) -> Callable[[Endpoint], Endpoint]:
+        """Decorate the endpoint for GET and HEAD."""
+        return self.route(path, ["GET"], name)
+
+    def head(self, path: str, name: str | None = None) -> Callable[[Endpoint], Endpoint]:
+        """Decorate the endpoint for HEAD."""
+        return self.route(path, ["HEAD"], name)
+
+    def post(self, path: str, name: str | None = None) -> Callable[[Endpoint], Endpoint]:
+        """Decorate the endpoint for POST."""
+        return self.route(path, ["POST"], name)
+
+    def put(self, path: str, name: str | None = None) -> Callable[[Endpoint], Endpoint]:
+        """Decorate the endpoint for PUT."""
+        return self.route(path, ["PUT"], name)
+
+    def patch(self, path: str, name: str | None = None) -> Callable[[Endpoint], Endpoint]:
+        """Decorate the endpoint for PATCH."""
+        return self.route(path, ["PATCH"], name)
+
+    def delete(self, path: str, name: str | None = None) -> Callable[[Endpoint], Endpoint]:
+        """Decorate the endpoint for DELETE."""
+        return self.route(path, ["DELETE"], name)
+
+    def options(self, path: str, name: str | None = None) -> Callable[[Endpoint], Endpoint]:
+        """Decorate the endpoint for OPTIONS."""
+        return self.route(path, ["OPTIONS"], name)
+
+
+def check_name(route: BaseRoute, others: Iterable[BaseRoute]) -> None:
+    """Refuse or report a route whose name another has, so that `url_path_for` could never give its path.
+
+    That takes the same parameters too; and two routes of one path, for two methods, may well have one name.
+    """
+    if not isinstance(route, EndpointRoute) or not (route.has_explicit_name or route.name.isidentifier()):
+        return
+    for other in others:
+        if getattr(other, "name", None) == route.name and _hides(other, route):
+            _report_name(other, route)
+
+
+def _hides(first: BaseRoute, second: EndpointRoute) -> bool:
+    return (
+        isinstance(first, EndpointRoute)
+        and first.param_convertors.keys() == second.param_convertors.keys()
+        and (first.path, first.protocol) != (second.path, second.protocol)
+    )
+
+
+def _report_name(first: Any, second: EndpointRoute) -> None:
+    message = f"two routes have the name {second.name!r}: {first!r} and {second!r}; url_for gives the first"
+    if first.has_explicit_name and second.has_explicit_name:
+        raise RouteError(f"{message}, so give the second another name")
+    logger.warning("%s, so give one of them a name of its own with name=...", message)
+
+
+def _check_names(routes: Iterable[BaseRoute]) -> None:
+    named: dict[str | None, list[BaseRoute]] = {}
+    for route in routes:
+        before = named.setdefault(getattr(route, "name", None), [])
+        check_name(route, before[-1:])
+        before.append(route)
+
+
+class Router(RouteMethods):
+    """Leads each connection to the first of its routes that matches; an ASGI application.
+
+        router = Router()
+
+        @router.websocket("/rooms/{room}")
+        async def room(websocket):
+            await websocket.accept()
+
+    Args:
+        routes: The routes at first; the list is copied.
+        redirect_slashes: Whether an HTTP request that would match with or without a slash at its end is redirected.
+        default: The ASGI application for what matches nothing; 404, or a refused handshake (a close before accept,
+            ASGI spec) if left out.
+        lifespan: Given the application, an asynchronous context manager that may give a mapping as state.
+        middleware: Around all of this; the first is the outermost.
+
+    Raises:
+        RouteError: A route is not one of this framework, or two routes were given one name.
+    """
+
+    def __init__(
+        self,
+        routes: Sequence[BaseRoute] | None = None,
+        redirect_slashes: bool = True,
+        default: ASGIApp | None = None,
+        lifespan: Lifespan[Any] | None = None,
+        *,
+        middleware: Sequence[Middleware] | None = None,
+    ) -> None:
+        self.routes = routes or []
+        self.redirect_slashes = redirect_slashes
+        self.default = self.not_found if default is None else default
+        self.lifespan_context = as_lifespan(lifespan)
+        self.middleware = list(middleware or ())
+        self.middleware_stack = wrap_middleware(self.app, self.middleware)
+
+    @property
+    def routes(self) -> list[BaseRoute]:
+        """The routes, in the order in which they are tried. A list: append, insert, delete, replace.
+
+        A list that is assigned is copied, as the constructor's is.
+        """
+        return self._routes
+
+    @routes.setter
+    def routes(self, routes: Sequence[BaseRoute]) -> None:
+        if routes is getattr(self, "_routes", None):  # `routes += [...]` ends with this assignment
+            return
+        check_routes(routes)
+        _check_names(routes)
+        self._routes = RouteList(routes)
+        self._index: tuple[int, RouteIndex] | None = None
+
+    def _find(self, scope: Scope) -> tuple[Match, BaseRoute | None, Scope]:
+        version = self._routes.version
+        if self._index is None or self._index[0] != version:
+            self._index = version, RouteIndex(self._routes)
+        return self._index[1].find(scope)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.middleware_stack(scope, receive, send)
+
+    async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The router inside its middleware."""
+        scope.setdefault("router", self)
+        if scope["type"] not in ("http", "websocket"):
+            await self._handle_other(scope, receive, send)
+            return
+        _, route, child_scope = self._find(scope)
+        if route is not None:
+            scope["route"] = route
+            scope.update(child_scope)
+            await route.handle(scope, receive, send)
+            return
+        location = self._redirect(scope)
+        app = self.default if location is None else RedirectResponse(location)
+        await app(scope, receive, send)
+
+    async def _handle_other(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            raise RuntimeError(
+                f"a scope of type 'http', 'websocket' or 'lifespan' is expected, but got {scope['type']!r}"
+            )
+        await self.lifespan(scope, receive, send)
+
+    def _redirect(self, scope: Scope) -> str | None:
+        """Where a request belongs that matches with another slash at its end, or without the one it has."""
+        path = get_route_path(scope)
+        if scope["type"] != "http" or not self.redirect_slashes or path == "/":
+            return None
+        full: str = scope["path"]
+        scope = {**scope, "path": full.rstrip("/") if path.endswith("/") else f"{full}/"}
+        return None if self._find(scope)[1] is None else str(URL(scope=scope))
+
+    async def not_found(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer what no route matches; inside an application 404 is raised, so that its handlers see it."""
+        if scope["type"] == "websocket":
+            await WebSocketClose()(scope, receive, send)
+            return
+        if "app" in scope:
+            raise HTTPException(404)
+        await PlainTextResponse("Not Found", status_code=404)(scope, receive, send)
+
+    async def lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the messages of a lifespan scope with `lifespan_context`."""
+        await run_lifespan(self.lifespan_context, scope, receive, send)
+
+    def url_path_for(self, name: str, /, **path_params: Any) -> URLPath:
+        """The path of the first route that has this name and these parameters.
+
+        Args:
+            name: The name of the route; `mount:name` for one inside a mount that has a name.
+            path_params: The parameters of its path.
+
+        Raises:
+            NoMatchFound: There is none; the message tells what comes close.
+            ParameterError: A value cannot stand in a URL as that parameter.
+        """
+        for route in self.routes:
+            try:
+                return route.url_path_for(name, **path_params)
+            except NoMatchFound:
+                continue
+        raise NoMatchFound(name, path_params, self.routes)
+
+    def include_router(self, router: Router, prefix: str = "") -> None:
+        """Add copies of another router's routes, with their names, inside that router's middleware.
+
+        Its lifespan runs inside this one's. Routes that are added to it later are not seen.
+
+        Args:
+            router: The other one.
+            prefix: What the copies' paths begin with: empty, or begins with a slash and does not end with one.
+
+        Raises:
+            RouteError: The prefix is not one, the router is this one, or a route has no path to put it before.
+        """
+        check_prefix(prefix)
+        if router is self:
+            raise RouteError("a router cannot include itself; use Mount to serve it below another path too")
+        shared = _SharedMiddleware(router.middleware)
+        for route in [_prefixed(route, prefix, shared.around) for route in router.routes]:
+            self._add(route)
+        self.lifespan_context = both_lifespans(self.lifespan_context, router.lifespan_context)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Router) and self.routes == other.routes
+
+    __hash__ = object.__hash__
+
+
+def check_prefix(prefix: str) -> None:
+    """Refuse what cannot stand before the paths of routes."""
+    if prefix and not prefix.startswith("/"):
+        raise RouteError(f"a prefix must start with '/', but got {prefix!r}; write {'/' + prefix!r}")
+    if prefix.endswith("/"):
+        raise RouteError(
+            f"a prefix must not end with '/', since the paths behind it begin with one, but got {prefix!r}; "
+            f"write {prefix.rstrip('/')!r}"
+        )
+
+
+def _prefixed(route: BaseRoute, prefix: str, wrap: Callable[[ASGIApp], ASGIApp]) -> BaseRoute:
+    if isinstance(route, PathRoute):
+        return route.with_prefix(prefix, wrap)
+    if isinstance(route, Host):
+        app = Router([Mount(prefix, route.app)]) if prefix else route.app
+        return Host(route.host, wrap(app), route.name)
+    raise RouteError(f"only Route, WebSocketRoute, Mount and Host can be included, but got {route!r}; mount its router")
+
+
+_INNER = "trunkline.included"
+
+
+class _SharedMiddleware:
+    """A router's middleware around each of its routes that were included elsewhere.
+
+    One instance of each middleware for all of them, as in the router itself, so that one that counts or limits does
+    so for the whole; the application inside is handed through the scope.
+    """
+
+    def __init__(self, middleware: Sequence[Middleware]) -> None:
+        self._stack = wrap_middleware(self._inner, middleware) if middleware else None
+
+    async def _inner(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await scope[_INNER](scope, receive, send)
+
+    def around(self, app: ASGIApp) -> ASGIApp:
+        if self._stack is None:
+            return app
+        stack = self._stack
+
+        async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+            await stack({**scope, _INNER: app}, receive, send)
+
+        return wrapped

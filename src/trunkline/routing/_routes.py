@@ -1,0 +1,331 @@
+"""What a route is, and the two that lead to an endpoint."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import enum
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from trunkline.datastructures import URLPath
+from trunkline.endpoints import (
+    check_http_endpoint,
+    check_websocket_endpoint,
+    get_name,
+    is_function,
+    method_not_allowed,
+    request_response,
+    websocket_session,
+)
+from trunkline.exceptions import TrunklineError
+from trunkline.responses import PlainTextResponse
+from trunkline.routing._paths import PathPattern, RouteError, get_route_path, parse_path, replace_params
+from trunkline.websockets import WebSocketClose
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+
+    from trunkline.convertors import Convertor
+    from trunkline.middleware import Middleware
+    from trunkline.types import ASGIApp, Receive, Scope, Send
+
+
+class Match(enum.Enum):
+    """How well a route fits a scope: not, all but the HTTP method, or wholly."""
+
+    NONE = 0
+    PARTIAL = 1
+    FULL = 2
+
+
+# Local names, because looking a member up in its class costs as much as the rest of a short match.
+NONE, PARTIAL, FULL = Match
+
+
+class NoMatchFound(TrunklineError):
+    """Raised by `url_for` and `url_path_for` where there is no route of that name with those parameters.
+
+    Args:
+        name: The name that was asked for.
+        path_params: The parameters that were given.
+        routes: Where it was looked for; the message tells what comes close.
+    """
+
+    def __init__(self, name: str, path_params: dict[str, Any], routes: Sequence[BaseRoute] = ()) -> None:
+        super().__init__(name, path_params)
+        self.name = name
+        self.path_params = path_params
+        self.routes = routes
+
+    def __str__(self) -> str:
+        return f'No route exists for name "{self.name}" and params "{", ".join(self.path_params)}".{self._hint()}'
+
+    def _hint(self) -> str:
+        known = dict(named_routes(self.routes))
+        if self.name in known:
+            return f' The route of that name takes params "{", ".join(known[self.name])}".'
+        close = difflib.get_close_matches(self.name, known, n=3, cutoff=0.5)
+        if close:
+            return f" Close to it: {', '.join(close)}."
+        return f" There are: {', '.join(list(known)[:10])}." if known else ""
+
+
+def named_routes(routes: Iterable[BaseRoute], prefix: str = "") -> Iterator[tuple[str, list[str]]]:
+    """The names that `url_path_for` understands, with the parameters of each, also those inside mounts and hosts."""
+    for route in routes:
+        name = getattr(route, "name", None)
+        if name:
+            yield prefix + name, list(getattr(route, "param_convertors", ()))
+        yield from named_routes(getattr(route, "routes", ()), f"{prefix}{name}:" if name else prefix)
+
+
+def wrap_middleware(app: ASGIApp, middleware: Sequence[Middleware] | None) -> ASGIApp:
+    """The application inside its middleware; the first is the outermost."""
+    for cls, args, kwargs in reversed(middleware or ()):
+        app = cls(app, *args, **kwargs)
+    return app
+
+
+class BaseRoute:
+    """A place that a connection can be led to. Subclass it for a way of matching of your own."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """How well this route fits, and what is to be set in the scope for it."""
+        raise NotImplementedError
+
+    def url_path_for(self, name: str, /, **path_params: Any) -> URLPath:
+        """The path that leads here.
+
+        Raises:
+            NoMatchFound: This route has another name or other parameters.
+        """
+        raise NotImplementedError
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a connection that this route fits."""
+        raise NotImplementedError
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve as an ASGI application of one route."""
+        match, child_scope = self.matches(scope)
+        if match is not NONE:
+            scope.update(child_scope)
+            await self.handle(scope, receive, send)
+        elif scope["type"] == "http":
+            await PlainTextResponse("Not Found", status_code=404)(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await WebSocketClose()(scope, receive, send)
+
+
+class PathRoute(BaseRoute):
+    """What the routes that match by path have in common.
+
+    `_compiled` keeps the pattern that was compiled here, so that the index can tell whether `path_regex` is still it.
+    """
+
+    types: ClassVar[tuple[str, ...]]
+
+    path: str
+    path_regex: Any
+    path_format: str
+    param_convertors: dict[str, Convertor[Any]]
+    app: ASGIApp
+    _compiled: PathPattern | None = None
+
+    def _set_path(self, path: str) -> None:
+        self.path = path
+        self._compiled = parse_path(self._pattern())
+        self.path_regex, self.path_format, self.param_convertors, _ = self._compiled
+
+    def _pattern(self) -> str:
+        return self.path
+
+    def with_prefix(self, prefix: str, wrap: Callable[[ASGIApp], ASGIApp]) -> Self:
+        """A copy below `prefix`, its application wrapped."""
+        route = copy.copy(self)
+        route._set_path(prefix + self.path)
+        route.app = wrap(self.app)
+        return route
+
+    @property
+    def literal_head(self) -> str | None:
+        """The literal text that every path matched here begins with; None if that cannot be told."""
+        compiled = self._compiled
+        return compiled.head if compiled is not None and compiled.regex is self.path_regex else None
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        if scope["type"] not in self.types:
+            return NONE, {}
+        return self.match_path(get_route_path(scope), scope)
+
+    def match_path(self, path: str, scope: Scope) -> tuple[Match, Scope]:
+        """As `matches`, for a scope of the right type whose route path is known."""
+        raise NotImplementedError
+
+    def _params(self, path: str, scope: Scope) -> dict[str, Any] | None:
+        """The parameters that are known so far and those of this path; None if it does not match."""
+        # `fullmatch`: a `$` alone would let a line feed at the end of the path through.
+        found = self.path_regex.fullmatch(path)
+        if found is None:
+            return None
+        params = dict(scope.get("path_params", ()))
+        try:
+            for name, convertor in self.param_convertors.items():
+                params[name] = convertor.convert(found[name])
+        except ValueError:
+            return None
+        return params
+
+
+def check_path(path: str) -> None:
+    """Refuse a path that no request can have."""
+    if not path.startswith("/"):
+        raise RouteError(f"Routed paths must start with '/', but got {path!r}; write {'/' + path!r}")
+
+
+class EndpointRoute(PathRoute):
+    """A route that leads to an endpoint, and has a name."""
+
+    protocol: ClassVar[Literal["http", "websocket"]]
+
+    name: str
+    endpoint: Callable[..., Any]
+    has_explicit_name: bool
+
+    def _set_name(self, name: str | None) -> None:
+        self.has_explicit_name = name is not None
+        self.name = get_name(self.endpoint) if name is None else name
+
+    def url_path_for(self, name: str, /, **path_params: Any) -> URLPath:
+        if name != self.name or path_params.keys() != self.param_convertors.keys():
+            raise NoMatchFound(name, path_params)
+        path, _ = replace_params(self.path_format, self.param_convertors, path_params)
+        return URLPath(path, self.protocol)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.app(scope, receive, send)
+
+
+class Route(EndpointRoute):
+    """Leads HTTP requests of one path to an endpoint.
+
+    Args:
+        path: Begins with a slash; `{name}` and `{name:convertor}` are parameters.
+        endpoint: A function of the `Request` that returns a `Response` (in a worker thread unless async), an
+            `HTTPEndpoint`, or any other ASGI application that is not a function.
+        methods: The HTTP methods; `GET` if left out for a function, else all. `GET` includes `HEAD`.
+        name: For `url_for`; the name of the function or class if left out.
+        include_in_schema: Kept for tools that list routes.
+        middleware: Around this endpoint only; the first is the outermost.
+
+    Raises:
+        RouteError: The path is not one.
+        EndpointError: The endpoint cannot be called.
+    """
+
+    types = ("http",)
+    protocol = "http"
+
+    def __init__(
+        self,
+        path: str,
+        endpoint: Callable[..., Any],
+        *,
+        methods: Collection[str] | None = None,
+        name: str | None = None,
+        include_in_schema: bool = True,
+        middleware: Sequence[Middleware] | None = None,
+    ) -> None:
+        check_path(path)
+        check_http_endpoint(endpoint)
+        self.endpoint = endpoint
+        self.include_in_schema = include_in_schema
+        self._set_name(name)
+        self._set_path(path)
+        if is_function(endpoint):
+            endpoint = request_response(endpoint)
+            methods = ["GET"] if methods is None else methods
+        self.app = wrap_middleware(endpoint, middleware)
+        self.methods = None if methods is None else _with_head(methods)
+
+    def match_path(self, path: str, scope: Scope) -> tuple[Match, Scope]:
+        params = self._params(path, scope)
+        if params is None:
+            return NONE, {}
+        match = PARTIAL if self.methods and scope["method"] not in self.methods else FULL
+        return match, {"endpoint": self.endpoint, "path_params": params}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.methods and scope["method"] not in self.methods:
+            await method_not_allowed(scope, sorted(self.methods))(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Route) and _identity(self) == _identity(other) and self.methods == other.methods
+
+    __hash__ = object.__hash__
+
+    def __repr__(self) -> str:
+        methods = sorted(self.methods or ())
+        return f"{type(self).__name__}(path={self.path!r}, name={self.name!r}, methods={methods!r})"
+
+
+def _with_head(methods: Collection[str]) -> set[str]:
+    if isinstance(methods, str):
+        raise RouteError(f"methods is a list of HTTP methods, but got {methods!r}; write [{methods!r}]")
+    upper = {method.upper() for method in methods}
+    return upper | {"HEAD"} if "GET" in upper else upper
+
+
+def _identity(route: EndpointRoute) -> tuple[Any, ...]:
+    return route.path, route.endpoint
+
+
+class WebSocketRoute(EndpointRoute):
+    """Leads WebSockets of one path to an endpoint.
+
+    Args:
+        path: Begins with a slash; `{name}` and `{name:convertor}` are parameters.
+        endpoint: An async function of the `WebSocket`, a `WebSocketEndpoint`, or any other ASGI application that is
+            not a function. How a connection ends with its function: `trunkline.endpoints.run_websocket`.
+        name: For `url_for`; the name of the function or class if left out.
+        middleware: Around this endpoint only; the first is the outermost.
+
+    Raises:
+        RouteError: The path is not one.
+        EndpointError: The endpoint cannot be called.
+    """
+
+    types = ("websocket",)
+    protocol = "websocket"
+
+    def __init__(
+        self,
+        path: str,
+        endpoint: Callable[..., Any],
+        *,
+        name: str | None = None,
+        middleware: Sequence[Middleware] | None = None,
+    ) -> None:
+        check_path(path)
+        check_websocket_endpoint(endpoint)
+        self.endpoint = endpoint
+        self._set_name(name)
+        self._set_path(path)
+        app = websocket_session(endpoint) if is_function(endpoint) else endpoint
+        self.app = wrap_middleware(app, middleware)
+
+    def match_path(self, path: str, scope: Scope) -> tuple[Match, Scope]:
+        params = self._params(path, scope)
+        if params is None:
+            return NONE, {}
+        return FULL, {"endpoint": self.endpoint, "path_params": params}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, WebSocketRoute) and _identity(self) == _identity(other)
+
+    __hash__ = object.__hash__
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(path={self.path!r}, name={self.name!r})"
