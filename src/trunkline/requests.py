@@ -33,8 +33,8 @@ _ESCAPED = re.compile(r"\\(?:([0-3][0-7][0-7])|(.))")
 
 
 def _unquoted(value: str) -> str:
-    """The value of a cookie without its quotes and escapes, which `http.cookies` writes (RFC 2109 section 4.1)."""
-    if len(value) < 2 or not value[0] == value[-1] == '"':
+    """A value that begins with a quote, without its quotes and escapes, which `http.cookies` writes (RFC 2109 4.1)."""
+    if len(value) < 2 or value[-1] != '"':
         return value
     return _ESCAPED.sub(lambda escape: escape[2] or chr(int(escape[1], 8)), value[1:-1])
 
@@ -49,9 +49,11 @@ def cookie_parser(cookie_string: str) -> dict[str, str]:
     cookies: dict[str, str] = {}
     for pair in cookie_string.split(";"):
         name, equals, value = pair.partition("=")
-        name, value = (name.strip(), value.strip()) if equals else ("", name.strip())
+        if not equals:
+            name, value = "", name
+        name, value = name.strip(), value.strip()
         if name or value:
-            cookies[name] = _unquoted(value)
+            cookies[name] = _unquoted(value) if value[:1] == '"' else value
     return cookies
 
 
@@ -154,9 +156,10 @@ class HTTPConnection(Mapping[str, Any], Generic[StateT]):
     def cookies(self) -> dict[str, str]:
         """The cookies of all Cookie headers."""
         if self._cookies is None:
-            self._cookies = {}
+            cookies: dict[str, str] = {}
             for header in self.headers.getlist("cookie"):
-                self._cookies |= cookie_parser(header)
+                cookies.update(cookie_parser(header))
+            self._cookies = cookies
         return self._cookies
 
     @property

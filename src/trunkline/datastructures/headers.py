@@ -44,24 +44,29 @@ class Headers(Mapping[str, str]):
         TypeError: More than one of the three is given.
     """
 
+    _list: RawHeaders
+
     def __init__(
         self,
         headers: Mapping[str, str] | None = None,
         raw: RawHeaders | None = None,
         scope: MutableMapping[str, Any] | None = None,
     ) -> None:
-        if (headers is not None) + (raw is not None) + (scope is not None) > 1:
+        if headers is None and raw is None:
+            # ASGI allows any iterable; what MutableHeaders change must show in this scope, and in no copy of it.
+            self._list = []
+            if scope is not None:
+                self._list = scope["headers"] = list(scope.get("headers", ()))
+        elif scope is not None or (headers is not None and raw is not None):
             raise TypeError(
                 f"{type(self).__name__}() takes one of headers, raw and scope, but got more; leave the others out"
             )
-        self._list: RawHeaders = []
-        if scope is not None:
-            # ASGI allows any iterable; what is changed through MutableHeaders must show in the scope, and only there.
-            self._list = scope["headers"] = list(scope.get("headers", ()))
         elif raw is not None:
             self._list = raw
-        elif headers is not None:
-            self._list = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+        else:
+            self._list = [
+                (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in (headers or {}).items()
+            ]
 
     @property
     def raw(self) -> RawHeaders:
