@@ -118,9 +118,6 @@ def _around_websocket(app: ASGIApp, websocket: WebSocket[Any], handlers: _Handle
         try:
             await app(scope, receive, send)
         except Exception as exc:
-            if exc is handlers.settled:
-                handlers.settled = None
-                raise
             await _settle(websocket, exc, handlers)
 
     return wrapped
@@ -133,7 +130,10 @@ def _forget(exc: Exception, handlers: _Handlers) -> None:
 
 
 async def _settle(websocket: WebSocket[Any], exc: Exception, handlers: _Handlers) -> None:
-    """Let the handlers answer an exception; raise what none of them did."""
+    """Let the handlers answer an exception, unless that was tried before; raise what none of them did."""
+    if exc is handlers.settled:
+        handlers.settled = None
+        raise exc
     asked: list[ExceptionHandler] = []
     while (handler := _nearest(handlers, exc)) is not None and handler not in asked:
         asked.append(handler)
@@ -221,10 +221,14 @@ class ExceptionMiddleware:
         if kind not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        scope[_KEY] = _Handlers(self._by_class, self._by_status, scope.get(_KEY))
-        conn: Request[Any] | WebSocket[Any]
-        conn = Request(scope, receive, send) if kind == "http" else WebSocket(scope, receive, send)
-        await wrap_app_handling_exceptions(self.app, conn)(scope, receive, send)
+        handlers = scope[_KEY] = _Handlers(self._by_class, self._by_status, scope.get(_KEY))
+        if kind == "http":
+            await _around_request(self.app, Request(scope, receive, send), handlers)(scope, receive, send)
+            return
+        try:
+            await self.app(scope, receive, send)
+        except Exception as exc:
+            await _settle(WebSocket(scope, receive, send), exc, handlers)
 
     async def http_exception(self, conn: Request[Any] | WebSocket[Any], exc: Exception) -> Response:
         """Answer with the status, detail and headers of an `HTTPException`."""

@@ -1,0 +1,185 @@
+"""The application itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from trunkline.applications._lifespan import AppRouter, LifespanOwner
+from trunkline.datastructures import State
+from trunkline.middleware import Middleware
+from trunkline.middleware.errors import ServerErrorMiddleware
+from trunkline.middleware.exceptions import ExceptionMiddleware, check_handler
+from trunkline.routing import RouteMethods
+from trunkline.security import OriginMiddleware, OriginPolicy, TrustedProxies
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from trunkline.datastructures import URLPath
+    from trunkline.middleware import MiddlewareFactory
+    from trunkline.routing import BaseRoute, Router
+    from trunkline.types import ASGIApp, ExceptionHandler, Lifespan, Receive, Scope, Send
+
+P = ParamSpec("P")
+Handler = TypeVar("Handler", bound="Callable[..., Any]")
+
+_UNHANDLED = (500, Exception)
+
+
+class App(LifespanOwner, RouteMethods):
+    """An application: an ASGI application made of routes.
+
+        app = App()
+
+        @app.websocket("/rooms/{room}")
+        async def room(websocket: WebSocket) -> None:
+            await websocket.accept()
+
+    Args:
+        debug: Answer a failed HTTP request with the traceback.
+        routes: The routes at first.
+        middleware: Around everything, for every connection; the first is the outermost. A middleware is a pure ASGI
+            application, so that it serves WebSockets too.
+        exception_handlers: By exception class or HTTP status; a handler gets the `Request` or `WebSocket` and the
+            exception. One for `Exception` or 500 answers HTTP requests that failed otherwise.
+        lifespan: A function under `@contextlib.asynccontextmanager` that gets the application: what is before its
+            `yield` runs at start-up, what is behind at shutdown. What it yields, a mapping, is the connections' state.
+        origins: The web pages that may open a WebSocket (`trunkline.security`): `"same"` for the server's own, `"*"`
+            for all, or a list such as `["same", "https://example.com", "https://*.example.com"]`. Left out, an App that
+            is mounted in another one leaves it to that, and any other means `"same"`.
+        trusted_proxies: Addresses and networks of proxies whose `X-Forwarded-Host` is believed in that check.
+
+    Raises:
+        RouteError: A route is not one of this framework, or two routes were given one name.
+        TypeError: An exception handler cannot be one.
+        OriginSettingError: `origins` or `trusted_proxies` say nothing sensible.
+    """
+
+    def __init__(
+        self,
+        debug: bool = False,
+        routes: Sequence[BaseRoute] | None = None,
+        middleware: Sequence[Middleware] | None = None,
+        exception_handlers: Mapping[Any, ExceptionHandler] | None = None,
+        lifespan: Lifespan[Any] | None = None,
+        *,
+        origins: str | Sequence[str] | None = None,
+        trusted_proxies: Sequence[str] = (),
+    ) -> None:
+        super().__init__()
+        self.debug = debug
+        self.state = State()
+        self.router: Router = AppRouter(self, routes, lifespan)
+        self.exception_handlers = dict(exception_handlers or {})
+        for key, handler in self.exception_handlers.items():
+            check_handler(key, handler)
+        self.user_middleware = list(middleware or ())
+        self.middleware_stack: ASGIApp | None = None
+        # Read here for their errors: the stack is built when the first connection comes.
+        OriginPolicy.of("same" if origins is None else origins)
+        TrustedProxies.of(trusted_proxies)
+        self._origins = origins
+        self._trusted_proxies = trusted_proxies
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        stack = self.middleware_stack
+        if stack is None:
+            stack = self.middleware_stack = self.build_middleware_stack()
+        if "app" in scope:
+            await self.call_mounted(stack, scope, receive, send)
+            return
+        scope["app"] = self
+        await stack(scope, receive, send)
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """The router inside all middleware: errors, origins, the user's, exceptions."""
+        handlers = dict(self.exception_handlers)
+        unhandled = [handlers.pop(key) for key in _UNHANDLED if key in handlers]
+        middleware: list[Middleware] = [
+            Middleware(ServerErrorMiddleware, handler=unhandled[-1] if unhandled else None, debug=self.debug),
+            Middleware(OriginMiddleware, origins=self._origins, trusted_proxies=self._trusted_proxies),
+            *self.user_middleware,
+            Middleware(ExceptionMiddleware, handlers=handlers, debug=self.debug),
+        ]
+        app: ASGIApp = self.router
+        for cls, args, kwargs in reversed(middleware):
+            app = cls(app, *args, **kwargs)
+        return app
+
+    @property
+    def routes(self) -> list[BaseRoute]:
+        """The routes, in the order in which they are tried. A list: append, insert, delete, replace."""
+        return self.router.routes
+
+    def url_path_for(self, name: str, /, **path_params: Any) -> URLPath:
+        """The path of the first route that has this name and these parameters.
+
+        Args:
+            name: The name of the route; `mount:name` for one inside a mount that has a name.
+            path_params: The parameters of its path.
+
+        Raises:
+            NoMatchFound: There is none.
+        """
+        return self.router.url_path_for(name, **path_params)
+
+    def include_router(self, router: Router, prefix: str = "") -> None:
+        """Add copies of a router's routes, with their names, inside that router's middleware.
+
+        Its lifespan runs inside this application's. Routes that are added to it later are not seen.
+
+        Args:
+            router: The router.
+            prefix: What the copies' paths begin with: empty, or begins with a slash and does not end with one.
+
+        Raises:
+            RouteError: The prefix is not one, or a route has no path to put it before.
+        """
+        self.router.include_router(router, prefix)
+
+    def add_middleware(self, middleware_class: MiddlewareFactory[P], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Put a middleware around all others so far.
+
+        Args:
+            middleware_class: The class, or a function with the same parameters: the application first.
+            args: Further positional arguments.
+            kwargs: Keyword arguments.
+
+        Raises:
+            RuntimeError: The application has started.
+        """
+        self._check_not_started("add middleware")
+        self.user_middleware.insert(0, Middleware(middleware_class, *args, **kwargs))
+
+    def add_exception_handler(self, exc_class_or_status_code: int | type[Exception], handler: ExceptionHandler) -> None:
+        """Register a handler for an exception class and those below it, or for an HTTP status.
+
+        Args:
+            exc_class_or_status_code: For example `ValueError`, or 404.
+            handler: `async def` or `def` (run in a worker thread) with two parameters, the `Request` or `WebSocket`
+                and the exception.
+
+        Raises:
+            TypeError: The key is neither, or the handler cannot be called.
+            RuntimeError: The application has started.
+        """
+        self._check_not_started("add an exception handler")
+        check_handler(exc_class_or_status_code, handler)
+        self.exception_handlers[exc_class_or_status_code] = handler
+
+    def exception_handler(self, exc_class_or_status_code: int | type[Exception]) -> Callable[[Handler], Handler]:
+        """Decorate a handler for an exception class and those below it, or for an HTTP status.
+
+        Args:
+            exc_class_or_status_code: For example `ValueError`, or 404.
+        """
+
+        def decorate(handler: Handler) -> Handler:
+            self.add_exception_handler(exc_class_or_status_code, handler)
+            return handler
+
+        return decorate
+
+    def _check_not_started(self, what: str) -> None:
+        if self.middleware_stack is not None:
+            raise RuntimeError(f"Cannot {what} after an application has started")
