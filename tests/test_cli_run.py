@@ -1,0 +1,242 @@
+"""`trunkline run` and `trunkline demo`: real server processes on free ports."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from websockets.sync.client import connect
+
+from tests.cli_process import serving, trunkline
+from tests.support import unavailable
+from trunkline.cli import demo, main
+from trunkline.cli.loading import CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PROGRAM = """
+import asyncio
+import os
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        while True:
+            message = await receive()
+            await send({"type": message["type"] + ".complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": f"{os.getpid()} {scope['root_path']}".encode()})
+        return
+    await receive()
+    await send({"type": "websocket.accept"})
+    if scope["path"] == "/deaf":
+        await asyncio.sleep(3600)
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "text": message["text"].upper()})
+
+def make():
+    return app
+"""
+ROOT = Path(__file__).parents[1]
+RUNNING = r"running on http://127\.0\.0\.1:(\d+)"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "program.py").write_text(PROGRAM)
+    return tmp_path
+
+
+def get(port: str, path: str = "/") -> str:
+    """Ask until the server listens: a worker says that it has started just before it does."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as response:
+                return str(response.read().decode())
+        except urllib.error.URLError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+def test_an_application_in_the_current_directory_is_served_over_both_protocols(project: Path) -> None:
+    with serving("run", "program:app", "--port", "0", cwd=project) as server:
+        port = server.wait_for(RUNNING)[1]
+        assert get(port).split()[0] == str(server.process.pid)
+        with connect(f"ws://127.0.0.1:{port}/chat") as client:
+            client.send("hello")
+            assert client.recv(timeout=10) == "HELLO"
+        assert server.end() == 0
+
+
+def test_options_of_uvicorn_are_passed_on(project: Path) -> None:
+    options = ["--root-path", "/api", "--log-level", "debug", "--no-access-log", "--factory", "--ws", "wsproto"]
+    with serving("run", *options, "--port", "0", "program:make", cwd=project) as server:
+        port = server.wait_for(RUNNING)[1]
+        assert get(port, "/api/").split()[1] == "/api"
+        with connect(f"ws://127.0.0.1:{port}/api/chat") as client:
+            client.send("hello")
+            assert client.recv(timeout=10) == "HELLO"
+        server.end()
+        assert not any("GET /api/" in line for line in server.lines)
+
+
+def test_a_handler_that_ignores_its_connection_does_not_hold_the_end_for_ever(project: Path) -> None:
+    options = ["--timeout-graceful-shutdown", "1"]
+    with serving("run", "program:app", "--port", "0", *options, cwd=project) as server:
+        port = server.wait_for(RUNNING)[1]
+        with connect(f"ws://127.0.0.1:{port}/deaf"):
+            assert server.end() == 0
+
+
+def test_the_time_to_end_is_bounded_by_default(project: Path) -> None:
+    (project / "bound.py").write_text(
+        "import gc, uvicorn\n"
+        "async def app(scope, receive, send):\n"
+        "    configs = [o for o in gc.get_objects() if isinstance(o, uvicorn.Config)]\n"
+        "    print('CONFIG', configs[0].timeout_graceful_shutdown, configs[0].ws, flush=True)\n"
+    )
+    with serving("run", "bound:app", "--port", "0", cwd=project) as server:
+        assert server.wait_for("CONFIG (.*)")[1] == "10 websockets-sansio"
+
+
+def test_several_workers_serve_the_same_port(project: Path) -> None:
+    with serving("run", "program:app", "--port", "0", "--workers", "2", cwd=project) as server:
+        port = server.wait_for(RUNNING)[1]
+        for _ in range(2):
+            server.wait_for("Application startup complete")
+        assert get(port).split()[0] != str(server.process.pid)
+        assert server.end() == 0
+
+
+def test_reload_serves_the_changed_program(project: Path) -> None:
+    with serving("run", "program:app", "--port", "0", "--reload", "--reload-delay", "0.1", cwd=project) as server:
+        port = server.wait_for(RUNNING)[1]
+        server.wait_for("Application startup complete")
+        before = get(port)
+        (project / "program.py").write_text(PROGRAM + "\n# changed\n")
+        server.wait_for("Reloading")
+        server.wait_for("Application startup complete")
+        assert get(port) != before
+        assert server.end() == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nowhere:app"], "there is no module 'nowhere'"),
+        (["nowhere:app", "--reload"], "there is no module 'nowhere'"),
+        (["program:nothing", "--workers", "2"], "has no attribute 'nothing'"),
+        (["program:make"], "add --factory"),
+        (["program:app", "--no-such-option"], "No such option"),
+        ([], "Missing argument 'APP'"),
+    ],
+)
+def test_what_cannot_be_served_ends_at_once_with_exit_code_2(arguments: list[str], words: str, project: Path) -> None:
+    done = trunkline("run", *arguments, cwd=project)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_another_interface_is_left_to_uvicorn(project: Path) -> None:
+    (project / "classic.py").write_text(
+        "def app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'classic']\n"
+    )
+    with serving("run", "classic:app", "--interface", "wsgi", "--port", "0", cwd=project) as server:
+        assert get(server.wait_for(RUNNING)[1]) == "classic"
+
+
+def fake_installation(place: Path, *, examples: Mapping[str, str]) -> Path:
+    """A package directory as it lies in a checkout or in site-packages, with examples beside it."""
+    package = place / "src" / "trunkline"
+    package.mkdir(parents=True)
+    for name, text in examples.items():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text(text)
+    return package
+
+
+def test_the_demo_of_a_wheel_comes_before_that_of_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = fake_installation(tmp_path, examples={"examples/chat/app.py": "", "src/trunkline/_demo/app.py": ""})
+    monkeypatch.setattr(demo, "_PACKAGE", package)
+    assert demo.directory() == package / "_demo"
+    shutil.rmtree(package / "_demo")
+    assert demo.directory() == tmp_path / "examples" / "chat"
+
+
+def test_a_missing_demo_is_said_to_be_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "_PACKAGE", fake_installation(tmp_path, examples={}))
+    with pytest.raises(CommandError, match=r"the chat example is missing: expected app.py in .*_demo or in .*chat"):
+        demo.directory()
+
+
+def test_the_demo_serves_its_page_and_ends_at_ctrl_c() -> None:
+    with serving("demo", "--port", "0") as server:
+        port = server.wait_for(RUNNING)[1]
+        assert "<html" in get(port)
+        assert server.end() == 0
+
+
+@pytest.mark.timeout(180)
+def test_an_installed_wheel_carries_the_demo(tmp_path: Path) -> None:
+    source, site = tmp_path / "source", tmp_path / "site"
+    for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"):
+        source.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, source)
+    for name in ("src/trunkline", "examples"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site), str(source)]
+    done = subprocess.run(pip, capture_output=True, text=True, timeout=150, check=False)
+    if "No matching distribution found for setuptools" in done.stderr:
+        unavailable("building a wheel needs setuptools from a package index: connect this machine to one")
+    assert done.returncode == 0, done.stderr
+    with serving("demo", "--port", "0", cwd=tmp_path, env={"PYTHONPATH": str(site)}) as server:
+        port = server.wait_for(RUNNING)[1]
+        assert "<html" in get(port)
+    assert (site / "trunkline" / "_demo" / "app.py").is_file()
+
+
+def test_the_demo_names_the_address_to_open(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(arguments: list[str]) -> int:
+        print(*arguments)
+        return 0
+
+    monkeypatch.setattr("trunkline.cli.run.main", run)
+    monkeypatch.setattr(demo, "directory", lambda: Path("/somewhere"))
+    assert main(["demo", "--port", "8123"]) == 0
+    assert capsys.readouterr().out == (
+        "Open http://127.0.0.1:8123 in two windows and chat. Ctrl-C ends it.\n"
+        "app:app --app-dir /somewhere --host 127.0.0.1 --port 8123\n"
+    )
+
+
+def test_a_taken_port_is_reported_without_a_traceback(project: Path) -> None:
+    with serving("run", "program:app", "--port", "0", cwd=project) as server:
+        port = server.wait_for(RUNNING)[1]
+        done = trunkline("run", "program:app", "--port", port, cwd=project)
+        assert done.returncode != 0
+        assert "address already in use" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_sigterm_ends_the_server_as_sigint_does(project: Path) -> None:
+    with serving("run", "program:app", "--port", "0", cwd=project) as server:
+        server.wait_for(RUNNING)
+        server.process.send_signal(signal.SIGTERM)
+        server.wait_for("Finished server process")
+        assert server.process.wait(30) in {0, -signal.SIGTERM}
