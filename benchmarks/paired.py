@@ -1,0 +1,40 @@
+"""Two candidates in interleaved rounds of one run, because machines are noisy and ratios of one round are less so."""
+
+from __future__ import annotations
+
+import gc
+import statistics
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROUNDS = 15
+
+
+def header() -> None:
+    """Print what the columns of `compare` are."""
+    print(f"{'':28}{'ours':>12}{'Starlette':>12}{'ratio':>9}   lowest to highest of {ROUNDS} rounds")
+
+
+def compare(name: str, ours: Callable[[], float], theirs: Callable[[], float]) -> None:
+    """Measure both in turn and print the medians, and the ratio of theirs to ours round by round.
+
+    Args:
+        name: What is measured.
+        ours: Returns microseconds for one operation.
+        theirs: The same for the peer.
+    """
+    pairs = []
+    for number in range(ROUNDS + 1):
+        order = [ours, theirs] if number % 2 else [theirs, ours]
+        gc.collect()
+        times = {measure: measure() for measure in order}
+        pairs.append((times[ours], times[theirs]))
+    measured = pairs[1:]  # the first round fills caches
+    ratios = [their_time / our_time for our_time, their_time in measured]
+    our_median, their_median = (statistics.median(column) for column in zip(*measured, strict=True))
+    print(
+        f"{name:28}{our_median:>9.2f} us{their_median:>9.2f} us{statistics.median(ratios):>8.2f}x"
+        f"   {min(ratios):.2f} to {max(ratios):.2f}"
+    )
