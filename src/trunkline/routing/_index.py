@@ -23,7 +23,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from trunkline.routing._paths import RouteError, get_route_path
-from trunkline.routing._routes import FULL, NONE, BaseRoute, Match, PathRoute
+from trunkline.routing._routes import FULL, PARTIAL, BaseRoute, Match, PathRoute
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -63,21 +63,24 @@ for _name in ("__delitem__", "__iadd__", "__imul__", "__setitem__"):
 class RouteIndex:
     """The routes of a list, as they were when it was made."""
 
-    def __init__(self, routes: list[BaseRoute]) -> None:
+    def __init__(self, routes: RouteList) -> None:
+        # Read before the routes: a change in another thread meanwhile makes this index outdated, not wrong for ever.
+        self.version = routes.version
         check_routes(routes)
         self._tables = {type_: _Table(type_, routes) for type_ in ("http", "websocket")}
 
-    def find(self, scope: Scope) -> tuple[Match, BaseRoute | None, Scope]:
-        """The first route that matches wholly, else the first that matches in part."""
-        path = get_route_path(scope)
-        best: tuple[Match, BaseRoute | None, Scope] = (NONE, None, {})
-        for _, match_path, route in self._tables[scope["type"]].candidates(path):
+    def find(self, scope: Scope) -> tuple[BaseRoute | None, Scope]:
+        """The first route that matches wholly, else the first that matches in part, and what is to be set for it."""
+        path = get_route_path(scope) if scope.get("root_path") else scope["path"]
+        partial: tuple[BaseRoute | None, Scope] | None = None
+        chained = self._tables[scope["type"]].candidates(path)
+        for _, match_path, route in chained[0] if len(chained) == 1 else sorted(chain.from_iterable(chained)):
             match, child_scope = match_path(path, scope)
             if match is FULL:
-                return match, route, child_scope
-            if match is not NONE and best[1] is None:
-                best = match, route, child_scope
-        return best
+                return route, child_scope
+            if match is PARTIAL and partial is None:
+                partial = route, child_scope
+        return partial or (None, {})
 
 
 def check_routes(routes: Iterable[object]) -> None:
@@ -99,35 +102,31 @@ class _Table:
     def __init__(self, type_: str, routes: list[BaseRoute]) -> None:
         exact: dict[str, Entries] = {}
         prefixes: dict[str, Entries] = {"": []}
-        self._prefixes: dict[str, tuple[Entries, ...]]
         for position, route in enumerate(routes):
             head = _literal_head(route)
             if head is None or not isinstance(route, PathRoute):
                 prefixes[""].append((position, _by_scope(route), route))
             elif type_ in route.types:
-                is_exact = not route.param_convertors
-                found, key = (exact, head) if is_exact else (prefixes, _prefix(head))
-                found.setdefault(key, []).append((position, route.match_path, route))
+                if route.param_convertors:
+                    prefixes.setdefault(_prefix(head), []).append((position, route.match_path, route))
+                else:
+                    exact.setdefault(head, []).append((position, route.match_literal, route))
+        self._exact: dict[str, tuple[Entries, ...]] = {}
         self._longest = max(map(len, prefixes))
         anything = prefixes.pop("")
-        self._prefixes = {"": (anything,) if anything else ()}
+        self._prefixes: dict[str, tuple[Entries, ...]] = {"": (anything,) if anything else ()}
         for prefix in sorted(prefixes, key=len):
-            self._prefixes[prefix] = (prefixes[prefix], *self._chain(prefix[:-1]))
-        self._exact = {path: (entries, *self._chain(path)) for path, entries in exact.items()}
+            self._prefixes[prefix] = (prefixes[prefix], *self.candidates(prefix[:-1]))
+        self._exact = {path: (entries, *self.candidates(path)) for path, entries in exact.items()}
 
-    def _chain(self, path: str) -> tuple[Entries, ...]:
-        """The routes of every prefix that the path has, the longest prefix first."""
-        end = path.rfind("/", 0, self._longest) + 1
-        while (entries := self._prefixes.get(path[:end])) is None:
+    def candidates(self, path: str) -> tuple[Entries, ...]:
+        """The routes that can match a path: those of it, and of every prefix that it has, the longest first."""
+        found = self._exact.get(path)
+        end = self._longest + 1
+        while found is None:
             end = path.rfind("/", 0, end - 1) + 1
-        return entries
-
-    def candidates(self, path: str) -> Iterable[Entry]:
-        """The routes that can match a path, in order."""
-        chained = self._exact.get(path)
-        if chained is None:
-            chained = self._chain(path)
-        return chained[0] if len(chained) == 1 else sorted(chain.from_iterable(chained))
+            found = self._prefixes.get(path[:end])
+        return found
 
 
 def _prefix(head: str) -> str:

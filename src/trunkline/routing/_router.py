@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from trunkline.datastructures import URL, URLPath, parse_host
@@ -10,29 +9,27 @@ from trunkline.exceptions import HTTPException
 from trunkline.responses import PlainTextResponse, RedirectResponse
 from trunkline.routing._index import RouteIndex, RouteList, check_routes
 from trunkline.routing._lifespan import as_lifespan, both_lifespans, run_lifespan
+from trunkline.routing._middleware import SharedMiddleware, wrap_middleware
+from trunkline.routing._names import check_name, check_names
 from trunkline.routing._paths import RouteError, get_route_path, parse_path, replace_params
 from trunkline.routing._routes import (
     FULL,
     NONE,
     BaseRoute,
-    EndpointRoute,
     Match,
     NoMatchFound,
     PathRoute,
     Route,
     WebSocketRoute,
     check_path,
-    wrap_middleware,
 )
 from trunkline.websockets import WebSocketClose
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Sequence
 
     from trunkline.middleware import Middleware
     from trunkline.types import ASGIApp, Lifespan, Receive, Scope, Send
-
-logger = logging.getLogger("trunkline")
 
 Endpoint = TypeVar("Endpoint", bound="Callable[..., Any]")
 
@@ -110,10 +107,7 @@ class Mount(_Nested, PathRoute):
         routes: list[BaseRoute] = getattr(self._base_app, "routes", [])
         return routes
 
-    def match_path(self, path: str, scope: Scope) -> tuple[Match, Scope]:
-        params = self._params(path, scope)
-        if params is None:
-            return NONE, {}
+    def match_params(self, path: str, scope: Scope, params: dict[str, Any]) -> tuple[Match, Scope]:
         below = "/" + params.pop("path")
         root_path = scope.get("root_path", "")
         return FULL, {
@@ -140,8 +134,8 @@ class Mount(_Nested, PathRoute):
             raise NoMatchFound(name, path_params)
         return URLPath(prefix.rstrip("/") + url, url.protocol)
 
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self.app(scope, receive, send)
+    def handle(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        return self.app(scope, receive, send)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Mount) and self.path == other.path and self.app == other.app
@@ -195,8 +189,8 @@ class Host(_Nested, BaseRoute):
             raise NoMatchFound(name, path_params)
         return URLPath(url, url.protocol, host)
 
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self.app(scope, receive, send)
+    def handle(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        return self.app(scope, receive, send)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Host) and self.host == other.host and self.app == other.app
@@ -299,41 +293,6 @@ class RouteMethods:
         return self.route(path, ["OPTIONS"], name)
 
 
-def check_name(route: BaseRoute, others: Iterable[BaseRoute]) -> None:
-    """Refuse or report a route whose name another has, so that `url_path_for` could never give its path.
-
-    That takes the same parameters too; and two routes of one path, for two methods, may well have one name.
-    """
-    if not isinstance(route, EndpointRoute) or not (route.has_explicit_name or route.name.isidentifier()):
-        return
-    for other in others:
-        if getattr(other, "name", None) == route.name and _hides(other, route):
-            _report_name(other, route)
-
-
-def _hides(first: BaseRoute, second: EndpointRoute) -> bool:
-    return (
-        isinstance(first, EndpointRoute)
-        and first.param_convertors.keys() == second.param_convertors.keys()
-        and (first.path, first.protocol) != (second.path, second.protocol)
-    )
-
-
-def _report_name(first: Any, second: EndpointRoute) -> None:
-    message = f"two routes have the name {second.name!r}: {first!r} and {second!r}; url_for gives the first"
-    if first.has_explicit_name and second.has_explicit_name:
-        raise RouteError(f"{message}, so give the second another name")
-    logger.warning("%s, so give one of them a name of its own with name=...", message)
-
-
-def _check_names(routes: Iterable[BaseRoute]) -> None:
-    named: dict[str | None, list[BaseRoute]] = {}
-    for route in routes:
-        before = named.setdefault(getattr(route, "name", None), [])
-        check_name(route, before[-1:])
-        before.append(route)
-
-
 class Router(RouteMethods):
     """Leads each connection to the first of its routes that matches; an ASGI application.
 
@@ -384,26 +343,28 @@ class Router(RouteMethods):
         if routes is getattr(self, "_routes", None):  # `routes += [...]` ends with this assignment
             return
         check_routes(routes)
-        _check_names(routes)
+        check_names(routes)
         self._routes = RouteList(routes)
-        self._index: tuple[int, RouteIndex] | None = None
+        self._index: RouteIndex | None = None
 
-    def _find(self, scope: Scope) -> tuple[Match, BaseRoute | None, Scope]:
-        version = self._routes.version
-        if self._index is None or self._index[0] != version:
-            self._index = version, RouteIndex(self._routes)
-        return self._index[1].find(scope)
+    def _current_index(self) -> RouteIndex:
+        routes = self._routes
+        if self._index is None or self._index.version != routes.version:
+            self._index = RouteIndex(routes)
+        return self._index
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.middleware_stack(scope, receive, send)
 
     async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The router inside its middleware."""
-        scope.setdefault("router", self)
-        if scope["type"] not in ("http", "websocket"):
+        if "router" not in scope:
+            scope["router"] = self
+        type_ = scope["type"]
+        if type_ != "websocket" and type_ != "http":
             await self._handle_other(scope, receive, send)
             return
-        _, route, child_scope = self._find(scope)
+        route, child_scope = self._current_index().find(scope)
         if route is not None:
             scope["route"] = route
             scope.update(child_scope)
@@ -427,7 +388,7 @@ class Router(RouteMethods):
             return None
         full: str = scope["path"]
         scope = {**scope, "path": full.rstrip("/") if path.endswith("/") else f"{full}/"}
-        return None if self._find(scope)[1] is None else str(URL(scope=scope))
+        return None if self._current_index().find(scope)[0] is None else str(URL(scope=scope))
 
     async def not_found(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer what no route matches; inside an application 404 is raised, so that its handlers see it."""
@@ -475,7 +436,7 @@ class Router(RouteMethods):
         check_prefix(prefix)
         if router is self:
             raise RouteError("a router cannot include itself; use Mount to serve it below another path too")
-        shared = _SharedMiddleware(router.middleware)
+        shared = SharedMiddleware(router.middleware)
         for route in [_prefixed(route, prefix, shared.around) for route in router.routes]:
             self._add(route)
         self.lifespan_context = both_lifespans(self.lifespan_context, router.lifespan_context)
@@ -504,30 +465,3 @@ def _prefixed(route: BaseRoute, prefix: str, wrap: Callable[[ASGIApp], ASGIApp])
         app = Router([Mount(prefix, route.app)]) if prefix else route.app
         return Host(route.host, wrap(app), route.name)
     raise RouteError(f"only Route, WebSocketRoute, Mount and Host can be included, but got {route!r}; mount its router")
-
-
-_INNER = "trunkline.included"
-
-
-class _SharedMiddleware:
-    """A router's middleware around each of its routes that were included elsewhere.
-
-    One instance of each middleware for all of them, as in the router itself, so that one that counts or limits does
-    so for the whole; the application inside is handed through the scope.
-    """
-
-    def __init__(self, middleware: Sequence[Middleware]) -> None:
-        self._stack = wrap_middleware(self._inner, middleware) if middleware else None
-
-    async def _inner(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await scope[_INNER](scope, receive, send)
-
-    def around(self, app: ASGIApp) -> ASGIApp:
-        if self._stack is None:
-            return app
-        stack = self._stack
-
-        async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
-            await stack({**scope, _INNER: app}, receive, send)
-
-        return wrapped

@@ -19,11 +19,12 @@ from trunkline.endpoints import (
 )
 from trunkline.exceptions import TrunklineError
 from trunkline.responses import PlainTextResponse
+from trunkline.routing._middleware import wrap_middleware
 from trunkline.routing._paths import PathPattern, RouteError, get_route_path, parse_path, replace_params
 from trunkline.websockets import WebSocketClose
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 
     from trunkline.convertors import Convertor
     from trunkline.middleware import Middleware
@@ -79,13 +80,6 @@ def named_routes(routes: Iterable[BaseRoute], prefix: str = "") -> Iterator[tupl
         yield from named_routes(getattr(route, "routes", ()), f"{prefix}{name}:" if name else prefix)
 
 
-def wrap_middleware(app: ASGIApp, middleware: Sequence[Middleware] | None) -> ASGIApp:
-    """The application inside its middleware; the first is the outermost."""
-    for cls, args, kwargs in reversed(middleware or ()):
-        app = cls(app, *args, **kwargs)
-    return app
-
-
 class BaseRoute:
     """A place that a connection can be led to. Subclass it for a way of matching of your own."""
 
@@ -101,8 +95,8 @@ class BaseRoute:
         """
         raise NotImplementedError
 
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a connection that this route fits."""
+    def handle(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Serve a connection that this route fits. An `async def` in a subclass, as usual."""
         raise NotImplementedError
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -160,21 +154,30 @@ class PathRoute(BaseRoute):
 
     def match_path(self, path: str, scope: Scope) -> tuple[Match, Scope]:
         """As `matches`, for a scope of the right type whose route path is known."""
-        raise NotImplementedError
-
-    def _params(self, path: str, scope: Scope) -> dict[str, Any] | None:
-        """The parameters that are known so far and those of this path; None if it does not match."""
         # `fullmatch`: a `$` alone would let a line feed at the end of the path through.
         found = self.path_regex.fullmatch(path)
         if found is None:
-            return None
-        params = dict(scope.get("path_params", ()))
+            return NONE, {}
+        params = _params_so_far(scope)
         try:
             for name, convertor in self.param_convertors.items():
                 params[name] = convertor.convert(found[name])
         except ValueError:
-            return None
-        return params
+            return NONE, {}
+        return self.match_params(path, scope, params)
+
+    def match_literal(self, path: str, scope: Scope) -> tuple[Match, Scope]:
+        """As `match_path`, for a route without parameters and the path that it has."""
+        return self.match_params(path, scope, _params_so_far(scope))
+
+    def match_params(self, path: str, scope: Scope, params: dict[str, Any]) -> tuple[Match, Scope]:
+        """How well this route fits a path that matches, and what is to be set in the scope for it."""
+        raise NotImplementedError
+
+
+def _params_so_far(scope: Scope) -> dict[str, Any]:
+    outer = scope.get("path_params")
+    return dict(outer) if outer else {}
 
 
 def check_path(path: str) -> None:
@@ -202,8 +205,8 @@ class EndpointRoute(PathRoute):
         path, _ = replace_params(self.path_format, self.param_convertors, path_params)
         return URLPath(path, self.protocol)
 
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self.app(scope, receive, send)
+    def handle(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        return self.app(scope, receive, send)
 
 
 class Route(EndpointRoute):
@@ -248,18 +251,14 @@ class Route(EndpointRoute):
         self.app = wrap_middleware(endpoint, middleware)
         self.methods = None if methods is None else _with_head(methods)
 
-    def match_path(self, path: str, scope: Scope) -> tuple[Match, Scope]:
-        params = self._params(path, scope)
-        if params is None:
-            return NONE, {}
+    def match_params(self, path: str, scope: Scope, params: dict[str, Any]) -> tuple[Match, Scope]:
         match = PARTIAL if self.methods and scope["method"] not in self.methods else FULL
         return match, {"endpoint": self.endpoint, "path_params": params}
 
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def handle(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if self.methods and scope["method"] not in self.methods:
-            await method_not_allowed(scope, sorted(self.methods))(scope, receive, send)
-        else:
-            await self.app(scope, receive, send)
+            return method_not_allowed(scope, sorted(self.methods))(scope, receive, send)
+        return self.app(scope, receive, send)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Route) and _identity(self) == _identity(other) and self.methods == other.methods
@@ -316,10 +315,7 @@ class WebSocketRoute(EndpointRoute):
         app = websocket_session(endpoint) if is_function(endpoint) else endpoint
         self.app = wrap_middleware(app, middleware)
 
-    def match_path(self, path: str, scope: Scope) -> tuple[Match, Scope]:
-        params = self._params(path, scope)
-        if params is None:
-            return NONE, {}
+    def match_params(self, path: str, scope: Scope, params: dict[str, Any]) -> tuple[Match, Scope]:
         return FULL, {"endpoint": self.endpoint, "path_params": params}
 
     def __eq__(self, other: object) -> bool:

@@ -1,0 +1,115 @@
+"""Routing side by side with Starlette: microseconds from the router's call to its endpoint's, over the same table.
+
+    python benchmarks/routing.py
+
+Both routers get the same routes and the same connections, in interleaved rounds of one run; the endpoints are plain
+ASGI applications that return at once, so that nothing but routing is measured. A ratio is Starlette's time through
+ours, of the same round: its median over the rounds, and the lowest and highest.
+"""
+
+from __future__ import annotations
+
+import gc
+import random
+import statistics
+import time
+from typing import TYPE_CHECKING, Any
+
+import starlette.routing
+
+import trunkline.routing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROUNDS = 15
+CALLS = 400
+SHAPES = [
+    "/status/{n}",
+    "/api/v1/kind{n}",
+    "/api/v1/kind{n}/{{id:int}}",
+    "/api/v1/kind{n}/{{id:int}}/parts/{{part}}",
+    "/files{n}/{{rest:path}}",
+]
+WEBSOCKET_SHAPES = ["/live/{n}", "/rooms{n}/{{room}}", "/rooms{n}/{{room}}/members/{{id:uuid}}"]
+VALUES = {"id:int": "7", "part": "wheel", "rest:path": "a/b/c", "room": "blue", "id:uuid": "0" * 32}
+
+
+class Endpoint:
+    """An ASGI application that does nothing."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        pass
+
+
+def table(size: int) -> list[tuple[str, str]]:
+    """Routes as pairs of their type and path: of every shape as many, in an order of chance that is always the same."""
+    shapes = [("http", shape) for shape in SHAPES] + [("websocket", shape) for shape in WEBSOCKET_SHAPES]
+    paths = [(shapes[n % len(shapes)][0], shapes[n % len(shapes)][1].format(n=n)) for n in range(size)]
+    random.Random(6455).shuffle(paths)
+    return paths
+
+
+def router(module: Any, routes: list[tuple[str, str]]) -> Any:
+    kinds: dict[str, Any] = {"http": module.Route, "websocket": module.WebSocketRoute}
+    endpoint = Endpoint()
+    return module.Router([kinds[type_](path, endpoint) for type_, path in routes])
+
+
+def scopes(routes: list[tuple[str, str]]) -> list[dict[str, Any]]:
+    """One connection for each route."""
+    found = []
+    for type_, path in routes:
+        for parameter, value in VALUES.items():
+            path = path.replace(f"{{{parameter}}}", value)
+        found.append({"type": type_, "method": "GET", "path": path, "root_path": "", "headers": []})
+    return found
+
+
+def microseconds(app: Callable[..., Any], connections: list[dict[str, Any]]) -> float:
+    """For one call; the coroutine is stepped by hand, without an event loop."""
+    copies = [dict(scope) for scope in connections]
+    began = time.perf_counter()
+    for scope in copies:
+        try:
+            app(scope, None, None).send(None)
+        except StopIteration:
+            continue
+        raise RuntimeError("the endpoint waits for something")
+    return (time.perf_counter() - began) / len(copies) * 1e6
+
+
+def cases() -> Iterator[tuple[str, list[tuple[str, str]], list[dict[str, Any]]]]:
+    for size in (10, 1000):
+        routes = table(size)
+        connections = scopes(routes)
+        sample = random.Random(size).choices(connections, k=CALLS)
+        yield f"{size} routes, all alike", routes, sample
+        yield f"{size} routes, the first", routes, [connections[0]] * CALLS
+        yield f"{size} routes, the last", routes, [connections[-1]] * CALLS
+    routes = [("http", f"/{{tenant}}/kind{n}") for n in range(1000)]
+    sample = [{"type": "http", "method": "GET", "path": f"/acme/kind{n}", "headers": []} for n in range(0, 1000, 10)]
+    yield "1000 routes /{tenant}/...", routes, sample
+
+
+def main() -> None:
+    print(f"{'':26}{'ours':>10}{'Starlette':>12}{'ratio':>9}   lowest to highest of {ROUNDS} rounds")
+    for name, routes, connections in cases():
+        ours, theirs = router(trunkline.routing, routes), router(starlette.routing, routes)
+        pairs = []
+        for number in range(ROUNDS + 1):
+            order = [ours, theirs] if number % 2 else [theirs, ours]
+            gc.collect()
+            times = {id(app): microseconds(app, connections) for app in order}
+            pairs.append((times[id(ours)], times[id(theirs)]))
+        measured = pairs[1:]  # the first round builds the index and fills caches
+        ratios = [their_time / our_time for our_time, their_time in measured]
+        medians = [statistics.median(column) for column in zip(*measured, strict=True)]
+        print(
+            f"{name:26}{medians[0]:>7.2f} us{medians[1]:>9.2f} us{statistics.median(ratios):>8.2f}x"
+            f"   {min(ratios):.2f} to {max(ratios):.2f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
