@@ -105,6 +105,14 @@ def test_a_url_is_read_and_changed_as_starlettes_is(
     assert all_of(ours) == all_of(reference)
 
 
+def test_an_ipv6_address_gets_its_brackets_and_loses_them() -> None:
+    url = URL("https://user@example.org:8443/a").replace(hostname="::2")
+
+    assert url == "https://user@[::2]:8443/a"
+    assert url.hostname == "::2"
+    assert url.replace(port=None) == "https://user@[::2]/a"
+
+
 HOST_HEADERS = st.text(st.sampled_from("aZ0.-_~%!$&'()*+,;=:[]@/\\?# évf\n"), max_size=12) | st.sampled_from(
     ["example.org", "example.org:8000", "[::1]", "[::1]:80", "[:::]", "[v1.foo]", "[V1.foo]", "a:65535", "a:65536",
      "a:000080", "[::ffff:1.2.3.4]:9", "[::ffff:999.2.3.4]", "a:" + "9" * 5000, "user@host"]
@@ -274,6 +282,14 @@ def test_multi_dicts_are_equal_when_starlettes_are(one: list[tuple[str, str]], o
     assert ImmutableMultiDict(one) != one
 
 
+def test_a_default_is_set_only_where_there_is_no_value() -> None:
+    values = MultiDict([("a", "1"), ("a", "2")])
+
+    assert values.setdefault("a", "3") == "2"
+    assert values.setdefault("b") is None
+    assert values.multi_items() == [("a", "1"), ("a", "2"), ("b", None)]
+
+
 def test_a_multi_dict_can_be_made_of_nothing_or_updated_with_itself() -> None:
     values = MultiDict([("a", "1"), ("a", "2")])
     values.update(values)
@@ -330,6 +346,11 @@ def test_headers_are_equal_when_starlettes_are(
 ) -> None:
     assert (Headers(raw=one) == Headers(raw=other)) == (reference.Headers(raw=one) == reference.Headers(raw=other))
     assert Headers(raw=one) != one
+
+
+def test_a_header_that_is_not_there_is_a_key_error_with_its_name_as_asked_for() -> None:
+    with pytest.raises(KeyError, match="X-Missing"):
+        Headers({"a": "1"})["X-Missing"]
 
 
 def test_headers_are_merged_with_any_mapping() -> None:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import functools
-import inspect
+import sys
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import anyio.to_thread
+
+# Each knows the marks that its version of Python puts on what only behaves like an `async def`.
+if sys.version_info >= (3, 12):
+    from inspect import iscoroutinefunction
+else:
+    from asyncio import iscoroutinefunction
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable
@@ -21,9 +27,7 @@ def is_async_callable(obj: Any) -> bool:
     """Whether calling `obj` gives a coroutine: an `async def`, a partial of one, an object whose `__call__` is one."""
     while isinstance(obj, functools.partial):
         obj = obj.func
-    return inspect.iscoroutinefunction(obj) or (
-        callable(obj) and inspect.iscoroutinefunction(getattr(obj, "__call__", None))  # noqa: B004
-    )
+    return iscoroutinefunction(obj) or (callable(obj) and iscoroutinefunction(type(obj).__call__))
 
 
 async def run_in_threadpool(func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

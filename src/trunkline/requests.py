@@ -317,7 +317,8 @@ class Request(HTTPConnection[StateT]):
         """
         if self._body is None:
             declared = self.headers.get("content-length", "")
-            self._check_size(int(declared) if declared.isdecimal() else 0)
+            # A number of more digits is no size that a body could have; int() refuses thousands of them.
+            self._check_size(int(declared) if declared.isdecimal() and len(declared) < 20 else 0)
             pieces: list[bytes] = []
             size = 0
             async with aclosing(self.stream()) as stream:
