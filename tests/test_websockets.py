@@ -494,6 +494,36 @@ async def test_closed_follows_what_has_been_received() -> None:
     assert not websocket.closed_by_us
 
 
+async def test_json_is_compact_and_not_escaped() -> None:
+    peer = AsgiPeer()
+    websocket = await peer.accepted()
+    await websocket.send_json({"a": [1, "ü"]})
+    await websocket.send_json({"a": [1, "ü"]}, mode="binary")
+    assert [message.get("text", message.get("bytes")) for message in peer.sent] == [
+        '{"a":[1,"ü"]}',
+        '{"a":[1,"ü"]}'.encode(),
+    ]
+    with pytest.raises(RuntimeError, match='The "mode" argument should be "text" or "binary"'):
+        await websocket.send_json(1, mode="json")
+
+
+async def test_a_peer_lost_while_we_send_ends_the_wait() -> None:
+    peer = AsgiPeer()
+    websocket = await peer.accepted()
+    infos: list[CloseInfo] = []
+
+    async def wait() -> None:
+        infos.append(await websocket.wait_closed())
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(wait)
+        await settle()
+        peer.lost = True
+        assert not await websocket.try_send_text("lost")
+    assert infos == [CloseInfo(1006, "")]
+    assert not websocket.closed_by_us
+
+
 async def test_before_accept_there_is_no_end_to_wait_for() -> None:
     peer = AsgiPeer()
     websocket = peer.websocket()

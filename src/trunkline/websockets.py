@@ -6,7 +6,7 @@ Two states move independently, by the tables of `trunkline.states`. Beside them 
   otherwise it goes through the `Inbox`, which serves several receivers in order and holds what was read ahead.
 - `_sending`: the turn of whoever is inside the server's `send`. Messages leave whole and one after the other, and the
   state moves when the turn has come, so a cancelled send has either been handed over or never happened.
-- `_end`: how the connection ended, as soon as any side of it is known; the first that is known counts.
+- `_end`: the message that ended the connection, ours or the server's, as soon as it is known; the first counts.
 
 `receive_text`, `receive_bytes`, `send_text` and `send_bytes` are the hot paths. When nothing is in the way they await
 the server's callable themselves and touch the tables only at the ends; otherwise they take the general way through
@@ -55,7 +55,7 @@ __all__ = [
 ]
 
 _NOT_ACCEPTED = 'WebSocket is not connected. Need to call "accept" first.'
-_LOST = CloseInfo(1006, "")
+_LOSS: Message = {"type": "websocket.disconnect", "code": 1006, "reason": ""}
 
 # Compact and not ASCII-escaped; made once, because `json.dumps` makes an encoder per call for settings of one's own.
 _encode_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
@@ -125,8 +125,7 @@ class WebSocket(HTTPConnection[StateT]):
     _direct_receive: ClassVar[bool] = True
     _direct_send: ClassVar[bool] = True
     _inbox: Inbox | None = None
-    _end: CloseInfo | None = None
-    _closed_by_us = False
+    _end: Message | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -185,12 +184,17 @@ class WebSocket(HTTPConnection[StateT]):
     @property
     def close_info(self) -> CloseInfo | None:
         """How the connection ended, or None while it is open."""
-        return self._end
+        end = self._end
+        if end is None:
+            return None
+        # ASGI: a close without a code is 1000, a disconnect without one came without a status (1005).
+        code = end.get("code", 1000 if self.closed_by_us else 1005)
+        return CloseInfo(code, end.get("reason") or "")
 
     @property
     def closed_by_us(self) -> bool:
         """Whether it was our own close that ended it."""
-        return self._closed_by_us
+        return self._end is not None and self._end["type"] != "websocket.disconnect"
 
     async def wait_closed(self) -> CloseInfo:
         """Wait for the end of the connection; any number of tasks may. asyncio only.
@@ -206,7 +210,7 @@ class WebSocket(HTTPConnection[StateT]):
         """
         if self._end is None:
             await self.open_inbox().watch()
-        return cast("CloseInfo", self._end)
+        return cast("CloseInfo", self.close_info)
 
     def tasks(self) -> ConnectionTasks:
         """A task group that ends with the connection. asyncio only.
@@ -240,30 +244,22 @@ class WebSocket(HTTPConnection[StateT]):
         return self._inbox or self._make_inbox()
 
     def _make_inbox(self) -> Inbox:
-        self._inbox = Inbox(self._receive, self._saw_disconnect, reading=not self._idle)
+        self._inbox = Inbox(self._receive, self._ended, reading=not self._idle)
         self._idle = False
         return self._inbox
 
-    def _saw_disconnect(self, message: Message) -> None:
+    def _ended(self, message: Message) -> None:
+        """The end has become known: to `closed` at once, and to those who wait for it."""
         if self._end is None:
-            self._end = CloseInfo(message.get("code", 1005), message.get("reason") or "")
+            self._end = message
         if self._inbox is not None:
             self._inbox.wake()
 
-    def _saw_close(self, message: Message) -> None:
-        if self._end is None:
-            self._closed_by_us = True
-            self._end = CloseInfo(message.get("code", 1000), message.get("reason") or "")
-        if self._inbox is not None:
-            self._inbox.wake()
-
-    def _saw_loss(self) -> WebSocketDisconnect:
+    def _lost(self) -> WebSocketDisconnect:
+        """The server's `send` has said that the peer is gone."""
         self.application_state = DISCONNECTED
-        if self._end is None:
-            self._end = _LOST
-        if self._inbox is not None:
-            self._inbox.wake()
-        return WebSocketDisconnect(*_LOST)
+        self._ended(_LOSS)
+        return WebSocketDisconnect(_LOSS["code"])
 
     # ASGI messages
 
@@ -299,7 +295,7 @@ class WebSocket(HTTPConnection[StateT]):
     def _receive_moved(self, message: Message) -> None:
         self.client_state = next_client_state(self.client_state, message)
         if self.client_state is DISCONNECTED:
-            self._saw_disconnect(message)
+            self._ended(message)
             if self._inbox is not None:
                 self._inbox.ended(message)
 
@@ -323,13 +319,13 @@ class WebSocket(HTTPConnection[StateT]):
             state = self.application_state
             self.application_state = next_application_state(state, message)
             if self.application_state is DISCONNECTED:
-                self._saw_close(message)
+                self._ended(message)
             try:
                 await self._send(message)
             except OSError as error:
                 if state is not CONNECTED:
                     raise
-                raise self._saw_loss() from error
+                raise self._lost() from error
         finally:
             turn.give_back()
 
@@ -576,7 +572,7 @@ class WebSocket(HTTPConnection[StateT]):
         try:
             await self._send(message)
         except OSError as error:
-            raise self._saw_loss() from error
+            raise self._lost() from error
         finally:
             turn.give_back()
 
