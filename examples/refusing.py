@@ -1,0 +1,56 @@
+"""How to refuse a connection, how to end one, and how to map exceptions of your own."""
+
+from typing import Any
+
+from trunkline import App, HTTPException, WebSocket, WebSocketException
+
+app = App()
+
+
+# region: refuse
+@app.websocket("/members")
+async def members_only(websocket: WebSocket) -> None:
+    if "token" not in websocket.query_params:
+        raise HTTPException(401, "a token is needed")  # the client sees HTTP 401
+    if websocket.query_params["token"] != "s3cret":
+        raise WebSocketException(1008)  # the client sees HTTP 403
+    await websocket.accept()
+    await websocket.send_text("welcome")
+
+
+# endregion
+
+
+# region: end
+@app.websocket("/numbers")
+async def numbers(websocket: WebSocket) -> None:
+    await websocket.accept()
+    while True:
+        number = await websocket.receive_json()
+        if number == 0:
+            raise WebSocketException(4000, "zero is not taken")
+        await websocket.send_json(1 / number)
+
+
+# endregion
+
+
+# region: handler
+class OutOfStock(Exception):
+    pass
+
+
+@app.exception_handler(OutOfStock)
+async def sold_out(websocket: Any, error: OutOfStock) -> None:
+    await websocket.send_json({"error": "sold out"})
+    await websocket.close(4001, "sold out")
+
+
+@app.websocket("/orders")
+async def orders(websocket: WebSocket) -> None:
+    await websocket.accept()
+    await websocket.receive_text()
+    raise OutOfStock
+
+
+# endregion

@@ -1,0 +1,223 @@
+"""Every program under examples/ runs, and does what the documentation says of it."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import starlette.testclient
+from fastapi import FastAPI
+from fastapi.exceptions import FastAPIError
+from websockets.sync.client import connect as connect_to
+
+import trunkline
+from tests.cli_process import serving
+from trunkline.testclient import TestClient, WebSocketDenialResponse
+from trunkline.testing import connect
+from trunkline.websockets import WebSocketDisconnect
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def load(name: str) -> ModuleType:
+    """A fresh copy of an example, without its directory on the path."""
+    spec = importlib.util.spec_from_file_location(f"example_{Path(name).stem}", EXAMPLES / name)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_shortest_program_runs_as_the_readme_says() -> None:
+    with serving("run", "hello:app", "--port", "0", cwd=EXAMPLES) as server:
+        port = server.wait_for(r"running on http://127\.0\.0\.1:(\d+)")[1]
+        with connect_to(f"ws://127.0.0.1:{port}/echo") as client:
+            client.send("hello")
+            assert client.recv(timeout=10) == "you said: hello"
+
+
+def test_the_tests_that_the_documentation_shows_pass() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(EXAMPLES / "test_hello.py")],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "3 passed" in done.stdout
+
+
+# The tutorial: a program before and after, and the ways to keep FastAPI.
+
+
+@pytest.mark.parametrize(
+    ("name", "client_class"),
+    [("tutorial/before.py", starlette.testclient.TestClient), ("tutorial/imports.py", TestClient)],
+)
+def test_the_chat_does_the_same_before_and_after(name: str, client_class: Any) -> None:
+    module = load(name)
+    with client_class(module.app) as client:
+        assert client.get("/health").json() == {"ok": True}
+        with (
+            client.websocket_connect("/rooms/blue") as one,
+            client.websocket_connect("/rooms/blue") as two,
+            client.websocket_connect("/rooms/red") as other,
+        ):
+            one.send_text("hello")
+            assert [one.receive_text(), two.receive_text()] == ["hello", "hello"]
+            other.send_text("red")
+            assert other.receive_text() == "red"
+    assert not any(module.members.values())
+
+
+@pytest.mark.parametrize("client_class", [TestClient, starlette.testclient.TestClient])
+def test_an_app_mounted_in_fastapi_has_its_lifespan(client_class: Any) -> None:
+    with client_class(load("tutorial/mounted.py").app) as client:
+        assert client.get("/health").json() == {"ok": True}
+        with client.websocket_connect("/live/greet/world") as websocket:
+            assert websocket.receive_text() == "hello world"
+
+
+def test_fastapi_mounted_in_an_app_answers_below_its_path() -> None:
+    with TestClient(load("tutorial/mounting.py").app) as client:
+        assert client.get("/api/health").json() == {"ok": True}
+        with client.websocket_connect("/echo") as websocket:
+            websocket.send_text("hello")
+            assert websocket.receive_text() == "hello"
+
+
+@pytest.mark.anyio
+async def test_an_endpoint_of_fastapi_notices_the_end_with_our_websocket() -> None:
+    async with connect(load("tutorial/inside.py").app, "/ticks?seconds=0") as websocket:
+        assert await websocket.receive_json() == {"tick": 1}
+        assert await websocket.receive_json() == {"tick": 2}
+        # The application ends although it never receives: else leaving this block would time out.
+
+
+def test_fastapi_cannot_inject_our_websocket() -> None:
+    """What the tutorial says first."""
+
+    async def endpoint(websocket: trunkline.WebSocket) -> None:
+        raise AssertionError
+
+    endpoint.__annotations__["websocket"] = trunkline.WebSocket
+    with pytest.raises(FastAPIError, match="Invalid args for response field!"):
+        FastAPI().websocket("/ws")(endpoint)
+
+
+# The topics.
+
+
+@pytest.mark.anyio
+async def test_the_naive_endpoint_learns_of_the_end_from_its_next_send() -> None:
+    async with connect(load("disconnects.py").app, "/naive") as websocket:
+        assert await websocket.receive_json() == 0
+
+
+@pytest.mark.anyio
+async def test_wait_closed_gives_code_and_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    async with connect(load("disconnects.py").app, "/wait-closed") as websocket:
+        assert await websocket.receive_text() == "welcome"
+        await websocket.close(4000, "enough")
+    assert capsys.readouterr().out == "left with 4000 enough\n"
+
+
+@pytest.mark.anyio
+async def test_tasks_send_and_receive_and_end_with_the_connection() -> None:
+    async with connect(load("disconnects.py").app, "/tasks") as websocket:
+        assert await websocket.receive_json() == 0
+        await websocket.send_text("hello")
+        assert await websocket.receive_text() == "you said: hello"
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "text"),
+    [("/members", 401, "a token is needed"), ("/members?token=guess", 403, ""), ("/nowhere", 403, "")],
+)
+def test_a_refused_handshake_has_the_status_that_the_endpoint_chose(path: str, status: int, text: str) -> None:
+    client = TestClient(load("refusing.py").app)
+    with pytest.raises(WebSocketDisconnect) as caught, client.websocket_connect(path):
+        pass
+    if isinstance(caught.value, WebSocketDenialResponse):
+        assert (caught.value.status_code, caught.value.text) == (status, text)
+    else:
+        assert (status, caught.value.code) in {(403, 1008), (403, 1000)}  # a server turns a close into 403
+
+
+def test_a_member_comes_in() -> None:
+    with TestClient(load("refusing.py").app).websocket_connect("/members?token=s3cret") as websocket:
+        assert websocket.receive_text() == "welcome"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("message", "code", "reason"),
+    [
+        ("0", 4000, "zero is not taken"),
+        ("nonsense", 1007, "the message is not valid JSON"),
+        (b"1", 1003, "a text message was expected"),
+        ('"text"', 1011, ""),
+    ],
+)
+async def test_an_exception_after_accept_ends_with_its_close_code(message: str | bytes, code: int, reason: str) -> None:
+    websocket = connect(load("refusing.py").app, "/numbers")
+    peer = await websocket.__aenter__()
+    await peer.send_text("4")
+    assert await peer.receive_json() == 0.25
+    await (peer.send_text(message) if isinstance(message, str) else peer.send_bytes(message))
+    with pytest.raises(WebSocketDisconnect) as caught:
+        await peer.receive()
+    assert (caught.value.code, caught.value.reason) == (code, reason)
+    if code == 4000:
+        await websocket.__aexit__(None, None, None)  # handled: nothing leaves the application
+        return
+    with pytest.raises((KeyError, ValueError, TypeError)):  # not handled: the server's log gets the traceback
+        await websocket.__aexit__(None, None, None)
+
+
+@pytest.mark.anyio
+async def test_a_handler_answers_an_exception_of_ones_own() -> None:
+    async with connect(load("refusing.py").app, "/orders") as websocket:
+        await websocket.send_text("a lamp")
+        assert await websocket.receive_json() == {"error": "sold out"}
+        with pytest.raises(WebSocketDisconnect):
+            await websocket.receive()
+    assert (websocket.close_code, websocket.close_reason) == (4001, "sold out")
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [
+        (None, True),
+        ("http://testserver", True),
+        ("https://app.example.com", True),
+        ("https://any.example.org", True),
+        ("https://example.org", False),
+        ("https://evil.example.com", False),
+        ("null", False),
+    ],
+)
+def test_only_listed_pages_open_a_websocket(origin: str | None, allowed: bool) -> None:
+    client = TestClient(load("origins.py").app)
+    headers = {} if origin is None else {"origin": origin}
+    if not allowed:
+        with pytest.raises(WebSocketDisconnect), client.websocket_connect("/echo", headers=headers):
+            pass
+        return
+    with client.websocket_connect("/echo", headers=headers) as websocket:
+        websocket.send_text("hello")
+        assert websocket.receive_text() == "hello"
