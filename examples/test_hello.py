@@ -1,8 +1,8 @@
 """Tests of hello.py as a user writes them: pytest with trunkline's two test clients."""
 
 import pytest
-from examples.hello import app
 
+from hello import app
 from trunkline.testclient import TestClient
 from trunkline.testing import connect
 
