@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import anyio
 import anyio.lowlevel
@@ -184,7 +185,7 @@ async def test_a_header_that_would_begin_another_is_refused_when_given_and_when_
 # Redirects
 
 
-@given(st.text(st.characters(exclude_characters="\r\n\0", exclude_categories=["Cs"]), max_size=10))
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=10))
 def test_a_redirect_is_quoted_as_starlette_does(url: str) -> None:
     assert RedirectResponse(url).raw_headers == reference.RedirectResponse(url).raw_headers
 
@@ -197,9 +198,10 @@ def test_a_redirect_takes_a_url() -> None:
 
 
 @pytest.mark.parametrize("url", ["/a\r\nset-cookie: b=c", "/a\n", "/\0"])
-def test_a_redirect_that_would_begin_another_header_is_refused(url: str) -> None:
-    with pytest.raises(ValueError, match="must not contain CR, LF or NUL"):
-        RedirectResponse(url)
+def test_a_redirect_cannot_begin_another_header(url: str) -> None:
+    location = RedirectResponse(url).headers["location"]
+    assert location.isprintable()
+    assert unquote(location) == url
 
 
 # Cookies

@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from trunkline.datastructures import check_headers
 from trunkline.inbox import Inbox, Turn
 from trunkline.requests import HTTPConnection, StateT
 from trunkline.states import (
@@ -94,8 +95,7 @@ def _check_accept(subprotocol: str | None, headers: Iterable[tuple[bytes, bytes]
                 f"the headers of accept are pairs of bytes, but got ({name!r}, {value!r}); "
                 'write for example headers=[(b"x-name", b"value")]'
             )
-        if any(c in line for line in (name, value) for c in b"\r\n\0"):
-            raise ValueError(f"a header holds no CR, LF or NUL (RFC 9110 section 5.5), but got ({name!r}, {value!r})")
+    check_headers(pairs)
     return pairs
 
 

@@ -265,9 +265,6 @@ class RedirectResponse(Response):
         status_code: 307 lets the client repeat its method there, 303 lets it GET.
         headers: As for `Response`.
         background: See there.
-
-    Raises:
-        ValueError: The URL contains CR, LF or NUL.
     """
 
     def __init__(
@@ -278,5 +275,4 @@ class RedirectResponse(Response):
         background: BackgroundTask | None = None,
     ) -> None:
         super().__init__(b"", status_code, headers, background=background)
-        check_headers([(b"location", str(url).encode())])
         self.headers["location"] = quote(str(url), safe=":/%#?=@[]!$&'()*+,;")
