@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import unquote
+from urllib.parse import quote, unquote, urlsplit
 
 from trunkline.exceptions import TrunklineError
 from trunkline.states import WebSocketDisconnect
@@ -29,6 +29,10 @@ HANDSHAKE_HEADERS: Mapping[str, str] = {
     "sec-websocket-key": "testserver==",
     "sec-websocket-version": "13",
 }
+
+# What stands unescaped in a URL (RFC 3986 section 3.3 and 3.4), and the percent sign of what is escaped already.
+_PATH_SAFE = "/%:@!$&'()*+,;=-._~"
+_QUERY_SAFE = _PATH_SAFE + "?"
 
 
 class UnexpectedMessage(TrunklineError, KeyError):
@@ -146,3 +150,51 @@ def websocket_scope(common: Mapping[str, Any]) -> dict[str, Any]:
         "subprotocols": offered_subprotocols(common["headers"]),
         "extensions": {"websocket.http.response": {}},
     }
+
+
+def handshake_scope(
+    url: str,
+    headers: Mapping[str, str] | Iterable[tuple[str | bytes, str | bytes]] | None,
+    subprotocols: Sequence[str] | None,
+    client: tuple[str, int] | None,
+    state: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The scope of a WebSocket that a client opens to a URL.
+
+    Raises:
+        ValueError: The URL is not one of a WebSocket (RFC 6455 section 3).
+    """
+    parts = urlsplit(url)
+    scheme = parts.scheme or "ws"
+    if scheme not in ("ws", "wss") or "#" in url or "@" in parts.netloc or not (parts.netloc or url[:1] in ("/", "?")):
+        raise ValueError(
+            "expected a path, or a URL of scheme ws or wss without credentials and fragment (RFC 6455 section 3), "
+            f"but got {url!r}"
+        )
+    authority = parts.netloc or "testserver"
+    target = quote(parts.path or "/", safe=_PATH_SAFE) + ("?" + quote(parts.query, safe=_QUERY_SAFE)) * bool(
+        parts.query
+    )
+    own = {"host": authority, "user-agent": "testclient", "upgrade": "websocket", **HANDSHAKE_HEADERS}
+    if subprotocols:
+        own["sec-websocket-protocol"] = ", ".join(subprotocols)
+    given = _raw_headers(headers.items() if isinstance(headers, Mapping) else headers or ())
+    names = {name for name, _ in given}
+    common = connection_scope(
+        scheme,
+        parts.hostname or authority,
+        parts.port,
+        target.encode("ascii"),
+        [header for header in _raw_headers(own.items()) if header[0] not in names] + given,
+        client=client,
+        state=state,
+    )
+    return websocket_scope(common)
+
+
+def _raw_headers(headers: Iterable[tuple[str | bytes, str | bytes]]) -> list[tuple[bytes, bytes]]:
+    return [(_latin1(name).lower(), _latin1(value)) for name, value in headers]
+
+
+def _latin1(text: str | bytes) -> bytes:
+    return text.encode("latin-1") if isinstance(text, str) else text
