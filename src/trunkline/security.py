@@ -171,8 +171,9 @@ def parse_pattern(pattern: str) -> Pattern:
 
 
 def _punycode(pattern: str) -> str:
+    scheme, _, host = pattern.partition("://")
     try:
-        return repr(pattern.encode("idna").decode())
+        return repr(f"{scheme}://{host.encode('idna').decode()}")
     except UnicodeError:
         return "in punycode (xn--...)"
 
@@ -288,6 +289,8 @@ class TrustedProxies:
             address = ipaddress.ip_address(client[0])
         except ValueError:
             return False
+        # A socket that listens on IPv6 shows IPv4 peers as ::ffff:a.b.c.d (RFC 4291 section 2.5.5.2).
+        address = getattr(address, "ipv4_mapped", None) or address
         return any(address in network for network in self.networks)
 
 
