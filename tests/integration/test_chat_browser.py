@@ -286,6 +286,23 @@ def test_nothing_is_wider_than_the_screen(visit: Callable[..., Visitor], size: t
         expect(control).to_be_in_viewport(ratio=1)
 
 
+def test_whoever_reads_older_messages_is_not_pulled_away(two: tuple[Visitor, Visitor]) -> None:
+    ada, bob = two
+    for n in range(30):
+        ada.say(f"Message {n}")
+    last = bob.message("Message 29")
+    expect(last).to_be_in_viewport()
+    bob.log.hover()
+    bob.page.mouse.wheel(0, -10_000)
+    first = bob.message("Message 0")
+    expect(first).to_be_in_viewport()
+    ada.say("The newest")
+    bob.page.get_by_role("button", name="New messages").click()
+    expect(bob.message("The newest")).to_be_in_viewport()
+    expect(first).not_to_be_in_viewport()
+    expect(bob.page.get_by_role("button", name="New messages")).to_be_hidden()
+
+
 def test_the_address_leads_to_the_room_and_a_reload_stays_in_it(visit: Callable[..., Visitor]) -> None:
     ada, bob = visit(), visit()
     ada.enter("Ada", "  Café   Müller! ")

@@ -409,8 +409,10 @@ function allowSending() {
 }
 
 function grow() {
+  const follow = atBottom();
   $("text").style.height = "auto";
   $("text").style.height = `${$("text").scrollHeight + 2}px`;
+  if (follow) scrollDown();
 }
 
 $("text").addEventListener("input", () => {
@@ -447,8 +449,8 @@ window.addEventListener("online", () => link?.retry());
 window.addEventListener("hashchange", followAddress);
 window.addEventListener("resize", () => {
   if (!link) return;
+  scrollDown(); // the keyboard of a phone takes half of the log
   grow();
-  scrollDown();
 });
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) return;
