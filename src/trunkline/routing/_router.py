@@ -118,7 +118,7 @@ class Mount(_Nested, PathRoute):
         }
 
     def url_path_for(self, name: str, /, **path_params: Any) -> URLPath:
-        if self.name is not None and name == self.name and "path" in path_params:
+        if name == self.name and "path" in path_params:
             filled = {**path_params, "path": path_params["path"].lstrip("/")}
             path, remaining = replace_params(self.path_format, self.param_convertors, filled)
             if not remaining:
@@ -180,10 +180,13 @@ class Host(_Nested, BaseRoute):
         return FULL, {"path_params": {**scope.get("path_params", {}), **params}, "endpoint": self.app}
 
     def url_path_for(self, name: str, /, **path_params: Any) -> URLPath:
-        host, remaining = replace_params(self.host_format, self.param_convertors, path_params)
-        if self.name is not None and name == self.name and remaining.keys() == {"path"}:
-            return URLPath(remaining["path"], host=host)
         inner = self._inner_name(name)
+        is_own = name == self.name and "path" in path_params
+        if inner is None and not is_own:
+            raise NoMatchFound(name, path_params)
+        host, remaining = replace_params(self.host_format, self.param_convertors, path_params)
+        if is_own and remaining.keys() == {"path"}:
+            return URLPath(remaining["path"], host=host)
         url = None if inner is None else self._inner_url(inner, remaining)
         if url is None:
             raise NoMatchFound(name, path_params)
