@@ -293,6 +293,7 @@ def test_a_route_alone_is_an_application(route: BaseRoute) -> None:
     assert first.get("status", 200) == 200
     [first, *_] = run(route, {**scope, "path": "/b"})
     assert first == REFUSED or first["status"] == 404
+    assert run(route, {"type": "lifespan"}) == []
 
 
 # Redirects
@@ -316,7 +317,9 @@ def test_a_slash_too_many_or_too_few_is_redirected(path: str, location: str | No
 
 
 @pytest.mark.parametrize("headers", [[], [(b"host", b"evil/\\x")]])
-@pytest.mark.parametrize("path", ["//evil.example", "/\\evil.example", "/\r\nlocation: x", "/%2f/evil.example"])
+@pytest.mark.parametrize(
+    "path", ["//evil.example", "/\\evil.example", "/\ufffd", "/\r\nlocation: x", "/%2f/evil.example"]
+)
 def test_a_redirect_never_leads_to_another_host(path: str, headers: list[Any]) -> None:
     answer = http(Router([Route("/{rest:path}/", page)]), path, headers=headers, server=None)
     if answer.status == 404:
@@ -420,6 +423,18 @@ def test_a_route_whose_expression_was_replaced_matches_by_the_new_one() -> None:
     assert http(router, "/pagE").status == 200
 
 
+def test_a_route_subclass_that_sets_everything_itself_works() -> None:
+    class Own(Route):
+        def __init__(self, path: str) -> None:
+            self.path, self.endpoint, self.name, self.methods = path, page, "own", None
+            self.app = request_response(page)
+            self.path_regex, self.path_format, self.param_convertors = compile_path(path)
+
+    router = Router([Route("/a", page), Own("/own/{id:int}")])
+    assert http(router, "/own/7").text == "/own/{id:int} {'id': 7}"
+    assert router.url_path_for("own", id=7) == "/own/7"
+
+
 class Anything(BaseRoute):
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         return Match.FULL, {"path_params": {}}
@@ -489,6 +504,14 @@ def test_a_host_takes_parameters_and_an_address() -> None:
     assert http(router, "/", headers=[(b"host", b"[::1]:8000")]).text == "six"
     assert http(router, "/", headers=[(b"host", b"7.example")]).text == "/ {'n': 7}"
     assert http(router, "/", headers=[(b"host", b"9" * 5000 + b".example")]).status == 404
+
+
+def test_a_host_with_a_name_leads_anywhere_below_it() -> None:
+    router = Router([Host("{tenant}.example", Router(), name="tenant")])
+    url = router.url_path_for("tenant", tenant="acme", path="/any/where")
+    assert url.make_absolute_url("https://other.example/") == "https://acme.example/any/where"
+    with pytest.raises(NoMatchFound):
+        router.url_path_for("tenant", tenant="acme", path="/any", more="x")
 
 
 # Middleware
@@ -581,8 +604,19 @@ def test_an_included_host_stays_a_host_with_the_prefix_inside() -> None:
     assert http(outer, "/v1/x", headers=headers).status == 200
     assert http(outer, "/x", headers=headers).status == 404
     assert http(bare, "/x", headers=headers).status == 200
-    url = outer.url_path_for("api:x")
-    assert (url, url.host) == ("/v1/x", "api.example")
+    for router, path in ((outer, "/v1/x"), (bare, "/x")):
+        url = router.url_path_for("api:x")
+        assert (url, url.host) == (path, "api.example")
+
+
+def test_an_included_host_shows_its_routes_inside_the_middleware() -> None:
+    calls: list[str] = []
+    host = Host("api.example", Router([Route("/x", page, name="x")]))
+    outer = Router()
+    outer.include_router(Router([host], middleware=[Middleware(Noting, "inner", calls)]))
+    assert http(outer, "/x", headers=[(b"host", b"api.example")]).status == 200
+    assert calls == ["inner"]
+    assert outer.url_path_for("x").host == "api.example"
 
 
 def test_an_included_routers_middleware_is_made_once_and_runs_around_its_routes_only() -> None:

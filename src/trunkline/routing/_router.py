@@ -465,6 +465,8 @@ def _prefixed(route: BaseRoute, prefix: str, wrap: Callable[[ASGIApp], ASGIApp])
     if isinstance(route, PathRoute):
         return route.with_prefix(prefix, wrap)
     if isinstance(route, Host):
-        app = Router([Mount(prefix, route.app)]) if prefix else route.app
-        return Host(route.host, wrap(app), route.name)
+        # A mount, because it shows the routes inside its middleware.
+        mount = Mount(prefix, route.app)
+        mount.app = wrap(mount.app)
+        return Host(route.host, Router([mount]), route.name)
     raise RouteError(f"only Route, WebSocketRoute, Mount and Host can be included, but got {route!r}; mount its router")

@@ -193,7 +193,7 @@ class EndpointRoute(PathRoute):
 
     name: str
     endpoint: Callable[..., Any]
-    has_explicit_name: bool
+    has_explicit_name: bool = False
 
     def _set_name(self, name: str | None) -> None:
         self.has_explicit_name = name is not None
