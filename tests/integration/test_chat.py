@@ -49,6 +49,13 @@ async def stack() -> AsyncIterator[AsyncExitStack]:
     assert chat.Room.rooms == {}
 
 
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small outboxes and short pauses, so that a few messages show what many would."""
+    monkeypatch.setattr(chat, "MAX_OUTBOX", 8)
+    monkeypatch.setattr(chat, "PAUSE", 0.001)
+
+
 def entering(name: str, room: str = "lobby") -> Peer:
     return connect(chat.app, f"/rooms/{quote(room)}?name={quote(name)}")
 
@@ -205,11 +212,10 @@ async def test_a_lost_connection_is_announced(stack: AsyncExitStack) -> None:
     assert (await ada.receive_json())["type"] == "message"
 
 
+@pytest.mark.usefixtures("hurried")
 async def test_a_member_who_does_not_read_is_dropped_and_the_others_hear_everything(
-    stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+    stack: AsyncExitStack,
 ) -> None:
-    monkeypatch.setattr(chat, "MAX_OUTBOX", 8)
-    monkeypatch.setattr(chat, "PAUSE", 0.001)
     ada = await stack.enter_async_context(entering("Ada"))
     bob = await stack.enter_async_context(entering("Bob"))
     await receive_until(ada, "joined")
@@ -223,11 +229,10 @@ async def test_a_member_who_does_not_read_is_dropped_and_the_others_hear_everyth
     await expect_close(bob, 1013, "You fell too far behind.")
 
 
+@pytest.mark.usefixtures("hurried")
 async def test_a_member_who_talks_fast_is_slowed_and_costs_nobody_the_connection(
-    stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+    stack: AsyncExitStack,
 ) -> None:
-    monkeypatch.setattr(chat, "MAX_OUTBOX", 8)
-    monkeypatch.setattr(chat, "PAUSE", 0.001)
     ada = await stack.enter_async_context(entering("Ada"))
     bob = await stack.enter_async_context(entering("Bob"))
     texts = [str(n) for n in range(60)]
