@@ -60,6 +60,7 @@ SAME = [
     ("https://example.com https://evil.com", "example.com", False),
     ("https://example.com\n", "example.com", False),
     ("https://[2001:db8::zz]", "[2001:db8::zz]", False),
+    ("https://[1:2]", "[1:2]", False),
     ("https://exämple.com", "exämple.com", False),
     ("capacitor://localhost", "localhost", False),
     ("chrome-extension://abcdef", "abcdef", False),

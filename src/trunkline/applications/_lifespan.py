@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager, suppress
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
-from trunkline.applications._children import LifespanError, Started, call_with_state, running, served
+from trunkline.applications._children import LifespanError, Started, call_with_state, mounts, running, served
 from trunkline.routing import Router
 from trunkline.routing._lifespan import no_lifespan, run_lifespan
 
@@ -121,7 +121,8 @@ class LifespanOwner:
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            self._announce(outer, "which needs asyncio to start by itself, was not started")
+            if self.router.lifespan_context is not no_lifespan or any(mounts(self.router.routes)):
+                self._announce(outer, "which needs asyncio to start by itself, was not started")
             return
         if self._starting is None:
             self._starting = Future()
