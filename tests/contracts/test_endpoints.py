@@ -11,11 +11,12 @@ import pytest
 from tests.contracts.cases import CASES
 from tests.contracts.clients import MemoryClient
 from tests.contracts.deviations import DEVIATIONS, Deviation, deviation_of
+from tests.contracts.script import Outcome
 from tests.contracts.servers import SERVERS
 
 if TYPE_CHECKING:
     from tests.contracts.clients import Client
-    from tests.contracts.script import Case, Outcome
+    from tests.contracts.script import Case
     from tests.contracts.servers import RunningServer
 
 ROWS = {row.name: row for row in SERVERS}
@@ -65,3 +66,13 @@ def test_each_deviation_shows_in_the_cases_it_names(row: Deviation) -> None:
     for case in named:
         assert deviation_of(row.server, case) is row, f"another row is taken for {case.name!r}"
         assert row.stuck or row.outcome(case.expected) != case.expected
+
+
+def test_a_server_that_no_longer_deviates_fails_its_row() -> None:
+    row = DEVIATIONS[0]
+    case = next(case for case in CASES if row.shows_in(row.server, case))
+    differs_as_its_row_says(row, row.outcome(case.expected), case.expected)
+    with pytest.raises(pytest.fail.Exception, match="now behaves: remove this row"):
+        differs_as_its_row_says(row, case.expected, case.expected)
+    with pytest.raises(AssertionError):
+        differs_as_its_row_says(row, Outcome(), case.expected)
