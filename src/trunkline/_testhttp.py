@@ -165,8 +165,7 @@ class ResponseStream(httpx2.SyncByteStream):
 
     def abort(self) -> None:
         """Cancel the application, even if it has answered and works on in the background."""
-        if not self._task.done():
-            self._portal.call(self._exchange.cancel_scope.cancel)
+        self._portal.call(self._exchange.cancel_scope.cancel)
         self._finish(raise_exceptions=False)
 
     def _finish(self, *, raise_exceptions: bool) -> None:
