@@ -250,12 +250,17 @@ def test_a_message_that_does_not_come_back_is_marked_and_can_be_sent_again(visit
             socket.on_message(lambda _: None)
             server_side.on_message(socket.send)
 
+    ada.page.clock.install()
     ada.page.route_web_socket(SOCKET, swallow_the_first)
     ada.enter("Ada", "swallowed")
+    ada.page.set_viewport_size({"width": 390, "height": 300})
     ada.say("Is anybody there?")
     expect(ada.log.locator(".pending")).to_have_count(1)
+    now: float = ada.page.evaluate("Date.now()")
+    ada.page.clock.pause_at(now / 1000 + 1)
     sockets[0].close(code=1012)
-    expect(ada.log).to_contain_text("Perhaps not delivered.")
+    expect(ada.page.get_by_text("Perhaps not delivered.")).to_be_in_viewport(ratio=1)
+    ada.page.clock.run_for(1_000)
     expect(ada.state).to_have_text("Connected")
     ada.page.get_by_role("button", name="Send again").click()
     expect(ada.log.locator(".message:not(.pending, .lost) .text")).to_have_text(["Is anybody there?"])
@@ -338,7 +343,7 @@ def test_the_keyboard_is_enough(visit: Callable[..., Visitor]) -> None:
 
 
 def enter_and_be_closed(visitor: Visitor, code: int) -> list[str]:
-    """Close every connection of the page with a code; the page's clock moves as told. Returns the attempts to come."""
+    """Enter, and close each connection with a code; the page's clock can be moved on. Returns the attempts to come."""
     attempts: list[str] = []
 
     def close(socket: WebSocketRoute) -> None:

@@ -204,7 +204,9 @@ function undelivered(item) {
     $("text").focus();
   };
   fate.append(again);
+  const follow = atBottom();
   item.append(fate);
+  if (follow) scrollDown();
 }
 
 // Who is here, who is typing
