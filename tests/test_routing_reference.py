@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, NamedTuple
+from unittest import mock
 
 import starlette.convertors
 import starlette.exceptions
@@ -10,7 +11,7 @@ import starlette.routing
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 import trunkline.routing
-from trunkline.routing import BaseRoute, Match
+from trunkline.routing import BaseRoute, Match, _index
 from trunkline.routing._index import RouteIndex, RouteList
 
 from .asgi_calls import run
@@ -115,9 +116,13 @@ def outcome(module: Any, table: Any, scope: dict[str, Any]) -> Any:
 
 
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(table=tables, scope=scopes)
-def test_the_reference_leads_the_same_connection_to_the_same_place(table: list[Spec], scope: dict[str, Any]) -> None:
-    assert outcome(trunkline.routing, table, scope) == outcome(starlette.routing, table, scope)
+@given(table=tables, scope=scopes, few=st.sampled_from([0, 16]))
+def test_the_reference_leads_the_same_connection_to_the_same_place(
+    table: list[Spec], scope: dict[str, Any], few: int
+) -> None:
+    with mock.patch.object(_index, "_FEW", few):
+        ours = outcome(trunkline.routing, table, scope)
+    assert ours == outcome(starlette.routing, table, scope)
 
 
 class OddRoute(BaseRoute):
@@ -147,14 +152,16 @@ def scan(routes: list[BaseRoute], scope: dict[str, Any]) -> tuple[BaseRoute | No
     table=st.lists(st.one_of(tables.filter(bool).map(lambda table: table[0]), st.integers(0, 2)), max_size=12),
     scope=scopes,
     end=st.sampled_from(["", "\n", "/", "\x00"]),
+    few=st.sampled_from([0, 16]),
 )
-def test_the_index_finds_what_a_linear_scan_finds(table: list[Any], scope: dict[str, Any], end: str) -> None:
+def test_the_index_finds_what_a_linear_scan_finds(table: list[Any], scope: dict[str, Any], end: str, few: int) -> None:
     scope["path"] += end
     routes = [
         OddRoute(spec) if isinstance(spec, int) else route(trunkline.routing, spec, number, [])
         for number, spec in enumerate(table)
     ]
-    found, child_scope = RouteIndex(RouteList(routes)).find(scope)
+    with mock.patch.object(_index, "_FEW", few):
+        found, child_scope = RouteIndex(RouteList(routes)).find(scope)
     expected, expected_scope = scan(routes, scope)
     assert found is expected
     assert child_scope == expected_scope

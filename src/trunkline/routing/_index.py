@@ -13,26 +13,30 @@ All prefixes of a path that some route has lie on one chain, from the longest to
 the chain below it. A lookup finds the longest and thereby all of them; their routes are put in order by position.
 The work is bounded by the table, never by the length of the path or the number of its slashes.
 
+A table of few routes is scanned, since comparing their literal beginnings takes less than a lookup.
+
 A `RouteList` counts its changes, and the router makes a new index when the count has moved.
 """
 
 from __future__ import annotations
 
 import functools
-from itertools import chain
+import itertools
 from typing import TYPE_CHECKING, Any
 
 from trunkline.routing._paths import RouteError, get_route_path
 from trunkline.routing._routes import FULL, PARTIAL, BaseRoute, Match, PathRoute
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from trunkline.types import Scope
 
-# Position in the list, what matches a path, the route.
-Entry = tuple[int, "Callable[[str, Scope], tuple[Match, Scope]]", BaseRoute]
+# Position in the list, how a matching path begins, what matches it, the route.
+Entry = tuple[int, str, "Callable[[str, Scope], tuple[Match, Scope]]", BaseRoute]
 Entries = list[Entry]
+
+_FEW = 16
 
 
 class RouteList(list[BaseRoute]):
@@ -72,15 +76,16 @@ class RouteIndex:
     def find(self, scope: Scope) -> tuple[BaseRoute | None, Scope]:
         """The first route that matches wholly, else the first that matches in part, and what is to be set for it."""
         path = get_route_path(scope) if scope.get("root_path") else scope["path"]
-        partial: tuple[BaseRoute | None, Scope] | None = None
-        chained = self._tables[scope["type"]].candidates(path)
-        for _, match_path, route in chained[0] if len(chained) == 1 else sorted(chain.from_iterable(chained)):
+        partial: tuple[BaseRoute | None, Scope] = (None, {})
+        for _, head, match_path, route in self._tables[scope["type"]].candidates(path):
+            if not path.startswith(head):
+                continue
             match, child_scope = match_path(path, scope)
             if match is FULL:
                 return route, child_scope
-            if match is PARTIAL and partial is None:
+            if match is PARTIAL and partial[0] is None:
                 partial = route, child_scope
-        return partial or (None, {})
+        return partial
 
 
 def check_routes(routes: Iterable[object]) -> None:
@@ -97,46 +102,50 @@ def check_routes(routes: Iterable[object]) -> None:
 class _Table:
     """The routes for one type of scope."""
 
-    __slots__ = ("_exact", "_longest", "_prefixes")
+    __slots__ = ("_exact", "_few", "_longest", "_prefixes")
 
     def __init__(self, type_: str, routes: list[BaseRoute]) -> None:
+        entries = list(_entries(type_, routes))
+        self._few = entries if len(entries) <= _FEW else None
         exact: dict[str, Entries] = {}
         prefixes: dict[str, Entries] = {"": []}
-        for position, route in enumerate(routes):
-            head = _literal_head(route)
-            if head is None or not isinstance(route, PathRoute):
-                prefixes[""].append((position, _by_scope(route), route))
-            elif type_ in route.types:
-                if route.param_convertors:
-                    prefixes.setdefault(_prefix(head), []).append((position, route.match_path, route))
-                else:
-                    exact.setdefault(head, []).append((position, route.match_literal, route))
-        self._exact: dict[str, tuple[Entries, ...]] = {}
+        for position, head, match_path, route in entries:
+            if head and isinstance(route, PathRoute) and not route.param_convertors:
+                exact.setdefault(head, []).append((position, head, route.match_literal, route))
+            else:
+                prefixes.setdefault(_prefix(head), []).append((position, head, match_path, route))
         self._longest = max(map(len, prefixes))
         anything = prefixes.pop("")
         self._prefixes: dict[str, tuple[Entries, ...]] = {"": (anything,) if anything else ()}
         for prefix in sorted(prefixes, key=len):
-            self._prefixes[prefix] = (prefixes[prefix], *self.candidates(prefix[:-1]))
-        self._exact = {path: (entries, *self.candidates(path)) for path, entries in exact.items()}
+            self._prefixes[prefix] = (prefixes[prefix], *self._chain(prefix[:-1]))
+        self._exact = {path: (literal, *self._chain(path)) for path, literal in exact.items()}
 
-    def candidates(self, path: str) -> tuple[Entries, ...]:
-        """The routes that can match a path: those of it, and of every prefix that it has, the longest first."""
-        found = self._exact.get(path)
-        end = self._longest + 1
-        while found is None:
+    def _chain(self, path: str) -> tuple[Entries, ...]:
+        """The routes of every prefix that the path has, the longest prefix first."""
+        end = path.rfind("/", 0, self._longest) + 1
+        while (found := self._prefixes.get(path[:end])) is None:
             end = path.rfind("/", 0, end - 1) + 1
-            found = self._prefixes.get(path[:end])
         return found
+
+    def candidates(self, path: str) -> Iterable[Entry]:
+        """The routes that can match a path, in order, perhaps among others that cannot."""
+        if self._few is not None:
+            return self._few
+        chained = self._exact.get(path) or self._chain(path)
+        return chained[0] if len(chained) == 1 else sorted(itertools.chain.from_iterable(chained))
 
 
 def _prefix(head: str) -> str:
     return head[: head.rfind("/") + 1]
 
 
-def _literal_head(route: BaseRoute) -> str | None:
-    if isinstance(route, PathRoute) and type(route).matches is PathRoute.matches:
-        return route.literal_head
-    return None
+def _entries(type_: str, routes: list[BaseRoute]) -> Iterator[Entry]:
+    for position, route in enumerate(routes):
+        if not isinstance(route, PathRoute) or route.literal_head is None:
+            yield position, "", _by_scope(route), route
+        elif type_ in route.types:
+            yield position, route.literal_head, route.match_path, route
 
 
 def _by_scope(route: BaseRoute) -> Callable[[str, Scope], tuple[Match, Scope]]:

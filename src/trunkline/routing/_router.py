@@ -350,11 +350,11 @@ class Router(RouteMethods):
         self._routes = RouteList(routes)
         self._index: RouteIndex | None = None
 
-    def _current_index(self) -> RouteIndex:
-        routes = self._routes
-        if self._index is None or self._index.version != routes.version:
-            self._index = RouteIndex(routes)
-        return self._index
+    def _find(self, scope: Scope) -> tuple[BaseRoute | None, Scope]:
+        index = self._index
+        if index is None or index.version != self._routes.version:
+            index = self._index = RouteIndex(self._routes)
+        return index.find(scope)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.middleware_stack(scope, receive, send)
@@ -367,7 +367,7 @@ class Router(RouteMethods):
         if type_ != "websocket" and type_ != "http":
             await self._handle_other(scope, receive, send)
             return
-        route, child_scope = self._current_index().find(scope)
+        route, child_scope = self._find(scope)
         if route is not None:
             scope["route"] = route
             scope.update(child_scope)
@@ -391,7 +391,7 @@ class Router(RouteMethods):
             return None
         full: str = scope["path"]
         scope = {**scope, "path": full.rstrip("/") if path.endswith("/") else f"{full}/"}
-        return None if self._current_index().find(scope)[0] is None else str(URL(scope=scope))
+        return None if self._find(scope)[0] is None else str(URL(scope=scope))
 
     async def not_found(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer what no route matches; inside an application 404 is raised, so that its handlers see it."""

@@ -145,7 +145,9 @@ class PathRoute(BaseRoute):
     def literal_head(self) -> str | None:
         """The literal text that every path matched here begins with; None if that cannot be told."""
         compiled = self._compiled
-        return compiled.head if compiled is not None and compiled.regex is self.path_regex else None
+        if compiled is None or compiled.regex is not self.path_regex or type(self).matches is not PathRoute.matches:
+            return None
+        return compiled.head
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         if scope["type"] not in self.types:
@@ -158,7 +160,8 @@ class PathRoute(BaseRoute):
         found = self.path_regex.fullmatch(path)
         if found is None:
             return NONE, {}
-        params = _params_so_far(scope)
+        outer = scope.get("path_params")
+        params = dict(outer) if outer else {}
         try:
             for name, convertor in self.param_convertors.items():
                 params[name] = convertor.convert(found[name])
@@ -168,16 +171,12 @@ class PathRoute(BaseRoute):
 
     def match_literal(self, path: str, scope: Scope) -> tuple[Match, Scope]:
         """As `match_path`, for a route without parameters and the path that it has."""
-        return self.match_params(path, scope, _params_so_far(scope))
+        outer = scope.get("path_params")
+        return self.match_params(path, scope, dict(outer) if outer else {})
 
     def match_params(self, path: str, scope: Scope, params: dict[str, Any]) -> tuple[Match, Scope]:
         """How well this route fits a path that matches, and what is to be set in the scope for it."""
         raise NotImplementedError
-
-
-def _params_so_far(scope: Scope) -> dict[str, Any]:
-    outer = scope.get("path_params")
-    return dict(outer) if outer else {}
 
 
 def check_path(path: str) -> None:
