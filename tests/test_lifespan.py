@@ -15,8 +15,7 @@ from starlette.responses import JSONResponse as TheirJSONResponse
 from starlette.routing import Mount as TheirMount, Route as TheirRoute
 
 from tests.asgi_call import CONNECT, Outcome, call, http_scope, websocket_scope
-from trunkline.applications import App
-from trunkline.applications._children import LifespanError
+from trunkline.applications import App, LifespanError
 from trunkline.middleware import Middleware
 from trunkline.responses import JSONResponse
 from trunkline.routing import Host, Mount, Route, Router, WebSocketRoute

@@ -269,6 +269,22 @@ async def test_origins_lets_others_in(origins: Any) -> None:
 
 
 @pytest.mark.anyio
+async def test_what_was_allowed_once_says_nothing_of_others() -> None:
+    app = live()
+    visits = [
+        ("http://testserver", "testserver", True),
+        ("http://testserver", "testserver", True),
+        ("http://testserver", "other", False),
+        ("http://other", "testserver", False),
+        ("http://other", "other", True),
+        ("http://testserver", "testserver", True),
+    ]
+    for origin, host, allowed in visits:
+        outcome = await opened(app, origin=origin, host=host)
+        assert (outcome.types == ["accept", "close"]) is allowed, (origin, host)
+
+
+@pytest.mark.anyio
 async def test_several_origins_are_none() -> None:
     scope = websocket_scope()
     scope["headers"] += [(b"origin", b"http://testserver"), (b"origin", b"http://testserver")]

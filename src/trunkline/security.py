@@ -314,6 +314,8 @@ class OriginMiddleware:
         self.told = origins is not None
         self.policy = OriginPolicy.of(SAME if origins is None else origins)
         self.proxies = TrustedProxies.of(trusted_proxies)
+        # Most visitors come from the same page: what was last allowed is not worked out again.
+        self._last_allowed: tuple[str, list[str]] | None = None
         self._listed = [SAME] if origins is None or isinstance(origins, str) else list(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -332,7 +334,10 @@ class OriginMiddleware:
         if self.proxies.trusts(scope):
             # The first of several is what the client asked the outermost proxy for.
             hosts.append((_header(scope, b"x-forwarded-host") or "").split(",")[0].strip())
+        if self._last_allowed == (origin, hosts):
+            return True
         if self.policy.allows(origin, hosts):
+            self._last_allowed = origin, hosts
             return True
         self._report(scope, origin, hosts)
         return False

@@ -275,6 +275,8 @@ async def test_a_handler_that_finds_the_client_gone_does_not_hide_the_exception(
     app = app_raising(exc, accept=True, exception_handlers={RoomFull: handler})
     outcome = await call(app, websocket_scope(), [CONNECT], sends_before_loss=1)
     assert outcome.error is exc
+    (note,) = exc.__notes__
+    assert "ended with WebSocketDisconnect(code=1006, reason='')" in note
 
 
 async def test_a_handled_exception_keeps_no_traceback() -> None:

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from trunkline.applications._app import App
+from trunkline.applications._children import LifespanError
 
-__all__ = ["App"]
+__all__ = ["App", "LifespanError"]

@@ -140,7 +140,8 @@ async def _settle(websocket: WebSocket[Any], exc: Exception, handlers: _Handlers
         try:
             response = await call_handler(handler, websocket, exc)
             await _conclude(websocket, exc, response)
-        except PEER_IS_GONE:
+        except PEER_IS_GONE as gone:
+            exc.add_note(f"Its exception handler {handler!r} ended with {gone!r}.")
             break
         except Exception as raised:
             if raised is exc:
