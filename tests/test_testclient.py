@@ -25,6 +25,7 @@ from starlette.background import BackgroundTask
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
 
+from tests.lifespan_script import DOWN, FAILURES, UP, Broken, failure_id, lifespan_app
 from trunkline._testscope import as_asgi3, is_disconnect
 from trunkline.testclient import TestClient, WebSocketDenialResponse
 from trunkline.websockets import WebSocket, WebSocketDisconnect
@@ -40,10 +41,6 @@ if TYPE_CHECKING:
     Script = Callable[[Any], object]
 
 ACCEPT: dict[str, Any] = {"type": "websocket.accept"}
-
-
-class Broken(Exception):
-    pass
 
 
 def sends(*messages: dict[str, Any], then: BaseException | None = None) -> ASGIApp:
@@ -633,41 +630,21 @@ def test_a_timeout_is_warned_about(client_of: ClientFactory) -> None:
         client_of(APP).get("/describe", timeout=1)
 
 
-def lifespan_app(*script: Any) -> ASGIApp:
-    """An application whose lifespan answers each phase with an item: a type, an exception, or None for nothing."""
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        scope["state"]["phases"] = len(script)
-        for item in script:
-            await receive()
-            if isinstance(item, Exception):
-                raise item
-            await send({"type": item, "message": "reason"})
-
-    return app
-
-
-UP, DOWN = "lifespan.startup.complete", "lifespan.shutdown.complete"
-
-
-@pytest.mark.parametrize(
-    ("script", "error", "words"),
-    [
-        ([Broken("up")], Broken, "up"),
-        ([UP, Broken("down")], Broken, "down"),
-        (["lifespan.startup.failed"], RuntimeError, "lifespan startup of the application failed: reason"),
-        (["lifespan.startup.failed", Broken("late")], RuntimeError, "reason"),
-        ([UP, "lifespan.shutdown.failed"], RuntimeError, "lifespan shutdown of the application failed: reason"),
-        ([DOWN], RuntimeError, 'Expected ASGI message "lifespan.startup.complete" or "lifespan.startup.failed"'),
-    ],
-)
+@pytest.mark.parametrize(("app", "error", "words"), FAILURES, ids=failure_id)
 def test_a_lifespan_that_fails_is_told(
-    client_of: ClientFactory, script: list[Any], error: type[Exception], words: str
+    client_of: ClientFactory, app: ASGIApp, error: type[Exception], words: str
 ) -> None:
-    client = client_of(lifespan_app(*script))
+    client = client_of(app)
     with pytest.raises(error, match=words), client:
-        pass
+        assert client.portal is not None
+        client.portal.call(anyio.lowlevel.checkpoint)
     assert client.portal is None
+
+
+def test_a_lifespan_that_fails_and_goes_on_is_told_too(client_of: ClientFactory) -> None:
+    client = client_of(lifespan_app("lifespan.startup.failed", "never asked for"))
+    with pytest.raises(RuntimeError, match="reason"), client:
+        pytest.fail("never started")
 
 
 def test_a_lifespan_that_fails_with_its_own_exception_raises_that(client_of: ClientFactory) -> None:

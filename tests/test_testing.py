@@ -14,6 +14,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import WebSocketRoute as StarletteRoute
 from starlette.websockets import WebSocket as StarletteWebSocket
 
+from tests.lifespan_script import DOWN, FAILURES, UP, Broken, failure_id, lifespan_app
 from trunkline import WebSocket, WebSocketDisconnect
 from trunkline._testscope import handshake_scope
 from trunkline.testing import Peer, WebSocketDenied, connect, lifespan
@@ -372,15 +373,11 @@ async def test_an_application_that_returns_after_accept_looks_lost_to_the_client
         assert end.value.code == ws.close_code == 1006
 
 
-class _Broken(Exception):
-    pass
-
-
 async def test_an_exception_before_accept_is_raised_by_the_connection() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        raise _Broken
+        raise Broken
 
-    with pytest.raises(_Broken):
+    with pytest.raises(Broken):
         async with connect(app, "/"):
             pytest.fail("never open")
 
@@ -392,22 +389,22 @@ async def _breaks(websocket: WebSocket[Any]) -> None:
     try:
         raise LookupError("inner")
     except LookupError:
-        raise _Broken  # noqa: B904 - the context is what the test looks at
+        raise Broken  # noqa: B904 - the context is what the test looks at
 
 
 async def test_an_exception_is_the_cause_of_what_the_test_sees_and_surfaces_at_the_end() -> None:
-    with pytest.raises(_Broken) as broken:
+    with pytest.raises(Broken) as broken:
         async with connect(_breaks, "/") as ws:
             await ws.send_text("go")
             with pytest.raises(WebSocketDisconnect) as end:
                 await ws.receive_text()
-            assert isinstance(end.value.__cause__, _Broken)
+            assert isinstance(end.value.__cause__, Broken)
             await ws.receive_text()
     assert isinstance(broken.value.__context__, LookupError)
 
 
 async def test_an_exception_surfaces_also_when_the_test_never_looked() -> None:
-    with pytest.raises(_Broken):
+    with pytest.raises(Broken):
         async with connect(_breaks, "/") as ws:
             await ws.send_text("go")
 
@@ -417,7 +414,7 @@ async def test_a_failed_assertion_keeps_its_place_with_the_exception_as_its_caus
         async with connect(_breaks, "/") as ws:
             await ws.send_text("go")
             _ = 1 // 0
-    assert isinstance(failed.value.__cause__, _Broken)
+    assert isinstance(failed.value.__cause__, Broken)
 
 
 async def test_an_exception_after_the_applications_own_close_surfaces_too() -> None:
@@ -425,9 +422,9 @@ async def test_an_exception_after_the_applications_own_close_surfaces_too() -> N
     async def app(websocket: WebSocket[Any]) -> None:
         await websocket.accept()
         await websocket.close(1011)
-        raise _Broken
+        raise Broken
 
-    with pytest.raises(_Broken):
+    with pytest.raises(Broken):
         async with connect(app, "/") as ws:
             await ws.receive()
 
@@ -492,9 +489,9 @@ async def test_an_application_that_fails_when_cancelled_surfaces_with_a_note() -
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
-            raise _Broken from None
+            raise Broken from None
 
-    with pytest.raises(_Broken) as broken:
+    with pytest.raises(Broken) as broken:
         async with connect(stays, "/", timeout=SOON):
             pass
     assert "it was cancelled" in broken.value.__notes__[0]
@@ -778,53 +775,16 @@ async def test_the_state_of_the_lifespan_reaches_the_connections_as_copies() -> 
     assert events == ["start", "stop"]
 
 
-def _lifespan_app(*script: str | Exception) -> ASGIApp:
-    """An application whose lifespan answers each phase with an item of the script: a type, or an exception."""
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        for item in script:
-            await receive()
-            if isinstance(item, Exception):
-                raise item
-            await send({"type": item, "message": "reason"})
-
-    return app
-
-
-UP, DOWN = "lifespan.startup.complete", "lifespan.shutdown.complete"
-
-
-@pytest.mark.parametrize(
-    ("script", "error", "words"),
-    [
-        ([_Broken("up")], _Broken, "up"),
-        ([UP, _Broken("down")], _Broken, "down"),
-        (["lifespan.startup.failed"], RuntimeError, "lifespan startup of the application failed: reason"),
-        ([UP, "lifespan.shutdown.failed"], RuntimeError, "lifespan shutdown of the application failed: reason"),
-        (["lifespan.shutdown.complete"], RuntimeError, 'Expected ASGI message "lifespan.startup.complete"'),
-    ],
-)
-async def test_a_lifespan_that_fails_is_told(script: list[Any], error: type[Exception], words: str) -> None:
+@pytest.mark.parametrize(("app", "error", "words"), FAILURES, ids=failure_id)
+async def test_a_lifespan_that_fails_is_told(app: ASGIApp, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
-        async with lifespan(_lifespan_app(*script)):
-            pass
-
-
-async def test_an_application_without_lifespan_has_an_empty_state() -> None:
-    async with lifespan(_lifespan_app()) as state:
-        await asyncio.sleep(0)
-        assert state == {}
-
-
-async def test_a_lifespan_that_dies_between_start_and_stop_is_told() -> None:
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await receive()
-        await send({"type": UP})
-        raise _Broken
-
-    with pytest.raises(_Broken):
         async with lifespan(app):
             await asyncio.sleep(0)
+
+
+async def test_an_application_without_lifespan_is_no_error() -> None:
+    async with lifespan(lifespan_app()) as state:
+        assert state == {"phases": 0}
 
 
 async def test_a_lifespan_is_stopped_also_when_the_test_fails() -> None:

@@ -68,7 +68,9 @@ class _Lifespan:
         self._phase("startup")
 
     def stop(self) -> None:
-        if not self._task.done():
+        if self._task.done():
+            self._task.result()
+        else:
             self._phase("shutdown")
 
     def close(self) -> None:
