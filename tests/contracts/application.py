@@ -179,6 +179,22 @@ async def facts(websocket: WebSocket, run: Run) -> None:
     await websocket.close()
 
 
+@behaviour("/path/{rest:path}")
+async def path_and_url(websocket: WebSocket, run: Run) -> None:
+    await websocket.accept()
+    run.note(f"{websocket.path_params['rest']!r} {str(websocket.url).partition('://')[2].partition('/')[2]!r}")
+    await websocket.close()
+
+
+@behaviour("/headers")
+async def headers_and_cookies(websocket: WebSocket, run: Run) -> None:
+    await websocket.accept()
+    run.note(
+        f"{len(websocket.headers.getlist('x-many'))} headers, {len(websocket.cookies['big'])} characters of a cookie"
+    )
+    await websocket.close()
+
+
 @behaviour("/state")
 async def state_of_the_lifespan(websocket: WebSocket, run: Run) -> None:
     await websocket.accept()

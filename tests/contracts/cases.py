@@ -86,6 +86,7 @@ HANDSHAKE = (
     refused("an unknown path is refused", "/nowhere", 403),
     refused("a path parameter that does not convert is refused", "/count/many", 403),
     refused("an unknown path inside a mount is refused", "/live/nowhere", 403),
+    refused("a line break in a path is in no route", "/path/a%0D%0Ab", 403),
     refused("closed before accept is refused", "/refuse", 403, "", "returned"),
     Case(
         name="a page of another origin is refused",
@@ -141,6 +142,23 @@ HANDSHAKE = (
                 "returned",
             ),
         ),
+    ),
+    *(
+        Case(
+            name=name, path=f"/path/{raw}", expected=Outcome(closed=(1000, ""), seen=(f"{rest!r} {url!r}", "returned"))
+        )
+        for name, raw, rest, url in (
+            ("a path that is not UTF-8 has replacement characters", "a%FFb", "a\ufffdb", "path/a\ufffdb"),
+            ("an encoded slash is a slash", "a%2Fb", "a/b", "path/a/b"),
+            ("an encoded question mark is no query", "a%3Fb", "a?b", "path/a%3Fb"),
+            ("slashes in a path are kept", "//elsewhere.example", "//elsewhere.example", "path///elsewhere.example"),
+        )
+    ),
+    Case(
+        name="many headers and a big cookie are seen",
+        path="/headers",
+        headers=(*[("x-many", "1")] * 80, ("cookie", f"big={'c' * 4000}")),
+        expected=Outcome(closed=(1000, ""), seen=("80 headers, 4000 characters of a cookie", "returned")),
     ),
     Case(
         name="a mounted router",
