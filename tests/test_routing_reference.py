@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
 from unittest import mock
 
@@ -136,6 +137,12 @@ class OddRoute(BaseRoute):
         return (Match.FULL if odd else Match.NONE), {"path_params": {"odd": self.rest}}
 
 
+def _filled(path: str, values: list[str]) -> str:
+    """A path that the route of this path probably matches."""
+    rest = iter(values)
+    return re.sub("{[^}]*}", lambda _: next(rest), path)
+
+
 def scan(routes: list[BaseRoute], scope: dict[str, Any]) -> tuple[BaseRoute | None, Any]:
     partial: tuple[BaseRoute | None, Any] = (None, {})
     for route in routes:
@@ -149,12 +156,20 @@ def scan(routes: list[BaseRoute], scope: dict[str, Any]) -> tuple[BaseRoute | No
 
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
-    table=st.lists(st.one_of(tables.filter(bool).map(lambda table: table[0]), st.integers(0, 2)), max_size=12),
+    table=st.lists(
+        st.one_of(leaves, leaves, tables.filter(bool).map(lambda table: table[0]), st.integers(0, 2)), max_size=12
+    ),
     scope=scopes,
+    near=st.integers(0, 20),
+    fill=st.lists(st.sampled_from(VALUES), min_size=3, max_size=3),
     end=st.sampled_from(["", "\n", "/", "\x00"]),
     few=st.sampled_from([0, 16]),
 )
-def test_the_index_finds_what_a_linear_scan_finds(table: list[Any], scope: dict[str, Any], end: str, few: int) -> None:
+def test_the_index_finds_what_a_linear_scan_finds(
+    table: list[Any], scope: dict[str, Any], near: int, fill: list[str], end: str, few: int
+) -> None:
+    if near < len(table) and isinstance(table[near], Spec):
+        scope["path"] = _filled(table[near].path, fill)
     scope["path"] += end
     routes = [
         OddRoute(spec) if isinstance(spec, int) else route(trunkline.routing, spec, number, [])
