@@ -189,9 +189,8 @@ async def path_and_url(websocket: WebSocket, run: Run) -> None:
 @behaviour("/headers")
 async def headers_and_cookies(websocket: WebSocket, run: Run) -> None:
     await websocket.accept()
-    run.note(
-        f"{len(websocket.headers.getlist('x-many'))} headers, {len(websocket.cookies['big'])} characters of a cookie"
-    )
+    many, big = websocket.headers.getlist("x-many"), websocket.cookies["big"]
+    run.note(f"{len(many)} headers, a cookie of {len(big)}")
     await websocket.close()
 
 
