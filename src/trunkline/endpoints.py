@@ -322,5 +322,6 @@ class WebSocketEndpoint:
         """Override to clean up. Called whenever `on_connect` has returned.
 
         Args:
+            websocket: The connection.
             close_code: The client's; 1011 when this class failed or was cancelled.
         """

@@ -15,7 +15,8 @@ The work is bounded by the table, never by the length of the path or the number 
 
 A table of few routes is scanned, since comparing their literal beginnings takes less than a lookup.
 
-A `RouteList` counts its changes, and the router makes a new index when the count has moved.
+A `RouteList` counts its changes, and the router makes a new index when the count has moved. What a route itself can
+match is read once for an index: replace a route in the list rather than change its path under way.
 """
 
 from __future__ import annotations
