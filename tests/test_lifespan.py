@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -464,6 +465,19 @@ class TestStartingByItself(OnAsyncio):
         asyncio.run(call(app, http_scope("/live/", state={})))
         assert "failed at shutdown" in caplog.records[-1].getMessage()
         assert "live cannot stop" in (caplog.records[-1].exc_text or "")
+
+    async def test_it_does_not_live_in_the_context_of_the_first_connection(self) -> None:
+        user = ContextVar("user", default="nobody")
+        seen: list[str] = []
+
+        @asynccontextmanager
+        async def lifespan(app: App) -> AsyncIterator[None]:
+            seen.append(user.get())
+            yield
+
+        user.set("the first visitor")
+        await call(mounted_in_starlette(App(routes=STATE_ROUTES, lifespan=lifespan)), http_scope("/live/", state={}))
+        assert seen == ["nobody"]
 
     async def test_its_children_start_with_it(self, diary: Diary) -> None:
         live = App(routes=[Mount("/child", their_app(diary.lifespan("child", {"db": "child"})))])

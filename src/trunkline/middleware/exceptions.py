@@ -144,8 +144,6 @@ async def _settle(websocket: WebSocket[Any], exc: Exception, handlers: _Handlers
             exc.add_note(f"Its exception handler {handler!r} ended with {gone!r}.")
             break
         except Exception as raised:
-            if raised is exc:
-                break
             exc = raised
         else:
             _forget(exc, handlers)
