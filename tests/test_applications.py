@@ -338,20 +338,16 @@ def inner_starlette() -> Starlette:
     return Starlette(routes=several(starlette.routing.Route))
 
 
-# Each framework's mount asks the inner routes in turn, and goes on to the next one only at its own NoMatchFound.
-across = pytest.mark.xfail(strict=True, reason="our NoMatchFound is not Starlette's, nor theirs ours")
-
-
 @pytest.mark.parametrize(
     ("outer", "inner"),
     [
         (in_app, inner_app),
         (in_app, inner_router),
         (in_starlette, inner_starlette),
-        pytest.param(in_app, inner_starlette, marks=across),
-        pytest.param(in_starlette, inner_app, marks=across),
-        pytest.param(in_starlette, inner_router, marks=across),
-        pytest.param(in_fastapi, inner_app, marks=across),
+        (in_app, inner_starlette),
+        (in_starlette, inner_app),
+        (in_starlette, inner_router),
+        (in_fastapi, inner_app),
     ],
 )
 def test_every_inner_route_has_a_url_from_outside(outer: Callable[[Any], Any], inner: Callable[[], Any]) -> None:

@@ -78,7 +78,6 @@ class Talk(WebSocketEndpoint):
 @pytest.mark.parametrize(
     ("endpoint", "words"),
     [
-        (plain, "write `async def`"),
         (nothing, "requires no parameter"),
         (two, "requires ws, room; path parameters are in websocket.path_params"),
         (keyword, "requires ws, room"),
@@ -88,8 +87,6 @@ class Talk(WebSocketEndpoint):
         (application, "goes into a Mount"),
         (Methods.handle, "requires self, ws"),
         (functools.partial(two), "requires ws, room"),
-        (functools.partial(plain), "write `async def`"),
-        (lambda ws: None, "write `async def`"),
         ("endpoint", "got 'endpoint'; write `async def endpoint"),
         (None, "got None"),
         (Page, "use it with Route, not with WebSocketRoute"),
@@ -121,8 +118,18 @@ def test_a_wrong_http_endpoint_is_refused_in_words(endpoint: Any, words: str) ->
 
 
 def test_a_refusal_names_the_function_and_its_place() -> None:
-    with pytest.raises(EndpointError, match=rf"plain \(.*test_endpoints\.py:{plain.__code__.co_firstlineno}\)"):
-        WebSocketRoute("/", plain)
+    with pytest.raises(EndpointError, match=rf"two \(.*test_endpoints\.py:{two.__code__.co_firstlineno}\)"):
+        WebSocketRoute("/", two)
+
+
+@pytest.mark.parametrize("endpoint", [plain, functools.partial(plain), lambda ws: None])
+def test_a_websocket_endpoint_that_is_not_async_is_told_of_at_start_up_and_when_called(
+    endpoint: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    route = WebSocketRoute("/", endpoint)
+    assert "write `async def`" in caplog.text
+    with pytest.raises(EndpointError, match="write `async def`"):
+        websocket(route, "/")
 
 
 def wrapped(function: Callable[..., Any]) -> Callable[..., Any]:

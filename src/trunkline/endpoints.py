@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import logging
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from trunkline.concurrency import is_async_callable, run_in_threadpool
@@ -29,8 +30,11 @@ if TYPE_CHECKING:
 __all__ = ["EndpointError", "HTTPEndpoint", "WebSocketEndpoint", "get_name", "request_response", "websocket_session"]
 
 
+logger = logging.getLogger("trunkline")
+
+
 class EndpointError(TrunklineError, TypeError):
-    """Raised for an endpoint that its route cannot call, when the route is made."""
+    """Raised for an endpoint that its route cannot call: when the route is made, as far as it can be told then."""
 
 
 def get_name(endpoint: Callable[..., Any]) -> str:
@@ -91,8 +95,11 @@ def check_http_endpoint(endpoint: Any) -> None:
 def check_websocket_endpoint(endpoint: Any) -> None:
     """Refuse what a `WebSocketRoute` cannot call.
 
+    A function that is not async is let through with a warning in the log: it may return an awaitable, or do nothing
+    but raise, as some programs' endpoints do.
+
     Raises:
-        EndpointError: As `check_http_endpoint`, or a function that is not async.
+        EndpointError: As `check_http_endpoint`.
     """
     _check_callable(endpoint, "async def endpoint(websocket)")
     if isinstance(endpoint, type) and issubclass(endpoint, HTTPEndpoint):
@@ -101,10 +108,14 @@ def check_websocket_endpoint(endpoint: Any) -> None:
         return
     _check_function(endpoint, "websocket")
     if not _is_async(endpoint):
-        raise EndpointError(
-            f"a WebSocket endpoint is an async function, but {_described(endpoint)} is not; write `async def`, "
-            "and functools.wraps in a decorator around it"
-        )
+        logger.warning("%s", _not_async(endpoint))
+
+
+def _not_async(endpoint: Callable[..., Any]) -> str:
+    return (
+        f"a WebSocket endpoint is an async function, but {_described(endpoint)} is not; write `async def`, "
+        "and functools.wraps in a decorator around it"
+    )
 
 
 def _check_callable(endpoint: Any, example: str) -> None:
@@ -178,7 +189,10 @@ async def run_websocket(
     """
 
     async def session(scope: Scope, receive: Receive, send: Send) -> None:
-        await func(websocket)
+        running: Any = func(websocket)
+        if not inspect.isawaitable(running):
+            raise EndpointError(_not_async(func))
+        await running
 
     try:
         await wrap_app_handling_exceptions(session, websocket)(scope, receive, send)

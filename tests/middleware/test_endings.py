@@ -101,6 +101,16 @@ async def test_nothing_is_sent_unless_accepted_and_still_open(state: State, exc:
     assert peer.sent == []
 
 
+async def test_nothing_is_sent_to_a_client_whose_end_is_known_and_not_received() -> None:
+    peer = AsgiPeer()
+    websocket = await peer.accepted()
+    peer.sends("unread")
+    peer.closes(1012)
+    await websocket.wait_closed()
+    await end_websocket(websocket, None)
+    assert peer.sent == []
+
+
 async def test_nothing_is_sent_to_a_client_that_has_left() -> None:
     peer = AsgiPeer()
     websocket = await peer.accepted()

@@ -104,10 +104,10 @@ async def end_websocket(websocket: WebSocket[Any], exc: BaseException | None) ->
         websocket: The endpoint's own WebSocket, because its states tell what is still to be sent.
         exc: What left the endpoint; None for a return. `WebSocketDisconnect` is a normal end: nothing is sent.
     """
-    if websocket.application_state is not WebSocketState.CONNECTED:
+    if websocket.application_state is not WebSocketState.CONNECTED or websocket.closed:
         return
     # A coroutine that is being thrown away (GeneratorExit) may await nothing more.
-    if websocket.client_state is WebSocketState.DISCONNECTED or isinstance(exc, WebSocketDisconnect | GeneratorExit):
+    if isinstance(exc, WebSocketDisconnect | GeneratorExit):
         return
     code, reason = CloseInfo(1000, "") if exc is None else ending_of(exc)
     try:

@@ -22,6 +22,7 @@ from trunkline.routing._routes import (
     Route,
     WebSocketRoute,
     check_path,
+    misses,
 )
 from trunkline.websockets import WebSocketClose
 
@@ -56,7 +57,7 @@ class _Nested:
         for route in self.routes:
             try:
                 return route.url_path_for(name, **path_params)
-            except NoMatchFound:
+            except misses():
                 continue
         return None
 
@@ -420,7 +421,7 @@ class Router(RouteMethods):
         for route in self.routes:
             try:
                 return route.url_path_for(name, **path_params)
-            except NoMatchFound:
+            except misses():
                 continue
         raise NoMatchFound(name, path_params, self.routes)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import difflib
 import enum
+import functools
+import sys
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from trunkline.datastructures import URLPath
@@ -50,10 +52,17 @@ class NoMatchFound(TrunklineError):
         name: The name that was asked for.
         path_params: The parameters that were given.
         routes: Where it was looked for; the message tells what comes close.
+
+    Where Starlette is loaded too, an instance is also its `NoMatchFound`: a Starlette or FastAPI application that
+    mounts ours asks our routes in turn, and goes on to the next only at its own exception.
     """
 
+    def __new__(cls, *args: Any) -> NoMatchFound:
+        theirs = _starlettes()
+        return super().__new__(_both(theirs) if theirs is not None and cls is NoMatchFound else cls)
+
     def __init__(self, name: str, path_params: dict[str, Any], routes: Sequence[BaseRoute] = ()) -> None:
-        super().__init__(name, path_params)
+        Exception.__init__(self, name, path_params)
         self.name = name
         self.path_params = path_params
         self.routes = routes
@@ -69,6 +78,21 @@ class NoMatchFound(TrunklineError):
         if close:
             return f" Close to it: {', '.join(close)}."
         return f" There are: {', '.join(list(known)[:10])}." if known else ""
+
+
+def _starlettes() -> Any:
+    return getattr(sys.modules.get("starlette.routing"), "NoMatchFound", None)
+
+
+@functools.cache
+def _both(theirs: Any) -> type[NoMatchFound]:
+    return type("NoMatchFound", (NoMatchFound, theirs), {"__module__": NoMatchFound.__module__})
+
+
+def misses() -> tuple[type[Exception], ...]:
+    """What a route raises that does not have a name: ours, and Starlette's where it is loaded."""
+    theirs = _starlettes()
+    return (NoMatchFound,) if theirs is None else (NoMatchFound, theirs)
 
 
 def named_routes(routes: Iterable[BaseRoute], prefix: str = "") -> Iterator[tuple[str, list[str]]]:
