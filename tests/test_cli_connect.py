@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http
 import os
 import pty
@@ -188,6 +189,41 @@ def test_a_reader_that_has_seen_enough_ends_the_program_quietly(url: str) -> Non
         assert "Traceback" not in process.stderr.read()
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+def test_an_output_that_takes_nothing_is_a_failure_in_words(url: str) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [*COMMAND, "connect", f"{url}/greet", "--wait", "20"],
+            stdin=subprocess.DEVNULL,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=TIMEOUT,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.endswith(b"the output failed: No space left on device\n")
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_line_that_comes_after_the_end_ends_the_reader() -> None:
+    async def ask() -> None:
+        connect.Lines()._wanted.release()
+
+    reading, writing = os.pipe()
+    kept = os.dup(0)
+    os.dup2(reading, 0)
+    try:
+        asyncio.run(ask())
+        [reader] = [thread for thread in threading.enumerate() if thread.name == "stdin"]
+        os.write(writing, b"too late\n")
+        reader.join(TIMEOUT)
+        assert not reader.is_alive()
+    finally:
+        os.dup2(kept, 0)
+        for descriptor in (kept, reading, writing):
+            os.close(descriptor)
+
+
 def test_ctrl_c_closes_politely(url: str) -> None:
     with subprocess.Popen(
         [*COMMAND, "connect", f"{url}/greet"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -262,6 +298,12 @@ def test_a_closed_port_is_said_to_be_closed() -> None:
         port = listener.getsockname()[1]
     done = trunkline("connect", f"ws://127.0.0.1:{port}/")
     assert (done.returncode, done.stderr) == (1, f"ws://127.0.0.1:{port}/: nothing listens there\n")
+
+
+def test_an_address_that_cannot_be_reached_is_said_to_be_so() -> None:
+    done = trunkline("connect", "ws://255.255.255.255:1/")
+    assert done.returncode == 1
+    assert done.stderr.startswith("ws://255.255.255.255:1/: no connection: ")
 
 
 @pytest.mark.parametrize(

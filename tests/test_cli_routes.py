@@ -10,6 +10,7 @@ import pytest
 from tests.cli_process import trunkline
 from trunkline.cli import main
 from trunkline.cli.loading import CommandError, check_module, load_application
+from trunkline.routing import Router
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,6 +90,16 @@ def test_routes_of_starlette_and_fastapi_are_shown_with_what_is_mounted(
     assert [line.split() for line in lines] == EXPECTED
     mount = next(line for line in lines if line.startswith("mount"))
     assert {line.index("/v1/") - mount.index("/api") for line in lines if "/v1/" in line} == {2}  # indented under it
+
+
+def test_routes_of_ours_are_shown_the_same(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ours = SAMPLE.replace("from starlette.", "from trunkline.").replace("Starlette", "App")
+    (project / "sample.py").write_text(ours)
+    assert main(["routes", "sample:app"]) == 0
+    shown = [line.split() for line in capsys.readouterr().out.splitlines()]
+    expected = [[word.replace("starlette.", "trunkline.") for word in line] for line in EXPECTED]
+    expected[8][3] = f"{Router.__module__}:Router"
+    assert shown == expected
 
 
 def test_columns_are_aligned(project: Path) -> None:

@@ -157,6 +157,7 @@ def test_another_interface_is_left_to_uvicorn(project: Path) -> None:
     )
     with serving("run", "classic:app", "--interface", "wsgi", "--port", "0", cwd=project) as server:
         assert get(server.wait_for(RUNNING)[1]) == "classic"
+        assert server.end() == 0
 
 
 def fake_installation(place: Path, *, examples: Mapping[str, str]) -> Path:
@@ -209,8 +210,17 @@ def test_an_installed_wheel_carries_the_demo(tmp_path: Path) -> None:
     assert (site / "trunkline" / "_demo" / "app.py").is_file()
 
 
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8123"),
+        ("0.0.0.0", "http://127.0.0.1:8123"),
+        ("::", "http://[::1]:8123"),
+        ("chat.local", "http://chat.local:8123"),
+    ],
+)
 def test_the_demo_names_the_address_to_open(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    host: str, address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def run(arguments: list[str]) -> int:
         print(*arguments)
@@ -218,10 +228,10 @@ def test_the_demo_names_the_address_to_open(
 
     monkeypatch.setattr("trunkline.cli.run.main", run)
     monkeypatch.setattr(demo, "directory", lambda: Path("/somewhere"))
-    assert main(["demo", "--port", "8123"]) == 0
+    assert main(["demo", "--host", host, "--port", "8123"]) == 0
     assert capsys.readouterr().out == (
-        "Open http://127.0.0.1:8123 in two windows and chat. Ctrl-C ends it.\n"
-        "app:app --app-dir /somewhere --host 127.0.0.1 --port 8123\n"
+        f"Open {address} in two windows and chat. Ctrl-C ends it.\n"
+        f"app:app --app-dir /somewhere --host {host} --port 8123\n"
     )
 
 

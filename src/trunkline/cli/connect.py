@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import io
 import json
 import os
 import socket
@@ -21,7 +20,7 @@ import sys
 import threading
 from datetime import datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import (
@@ -37,6 +36,7 @@ from trunkline.cli.loading import CommandError
 from trunkline.status import close_code_name
 
 if TYPE_CHECKING:
+    import io
     from collections.abc import AsyncIterator, Sequence
 
 __all__ = ["main"]
@@ -114,7 +114,7 @@ class Lines:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._queue: asyncio.Queue[bytes] = asyncio.Queue()
         self._wanted = threading.Semaphore(0)
         threading.Thread(target=self._read, name="stdin", daemon=True).start()
 
@@ -122,41 +122,63 @@ class Lines:
         # An own file object: the interpreter waits at its end for whoever reads `sys.stdin`.
         try:
             with open(0, "rb", closefd=False) as lines:
-                while self._wanted.acquire():
-                    line = lines.readline()
-                    self._give(line or None)
+                while self._wanted.acquire() and self._give(lines.readline()):
+                    pass
         except OSError:  # closed or not readable: the same as its end
-            self._give(None)
+            self._give(b"")
 
-    def _give(self, line: bytes | None) -> None:
+    def _give(self, line: bytes) -> bool:
+        """Hand over a line, empty at the end of the input; whether another one may be asked for."""
         try:
             self._loop.call_soon_threadsafe(self._queue.put_nowait, line)
         except RuntimeError:  # the loop has ended, and with it the interest in the input
-            pass
+            return False
+        return bool(line)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         self._wanted.release()
-        while (line := await self._queue.get()) is not None:
+        while line := await self._queue.get():
             yield line.rstrip(b"\r\n")
             self._wanted.release()
 
 
-async def _send_lines(connection: ClientConnection, wait: float) -> None:
-    async for line in Lines():
-        try:
-            text = line.decode()
-        except UnicodeDecodeError as error:
-            _say(f"line not sent: expected UTF-8, but {error.reason} at byte {error.start}")
-            continue
-        async with asyncio.timeout(SEND_TIMEOUT):
-            await connection.send(text)
-    await asyncio.sleep(wait)
+async def _send_lines(connection: ClientConnection, wait: float) -> str | None:
+    """Send every line, and wait for the answers; what went wrong, or None."""
+    try:
+        async for line in Lines():
+            await _send(connection, line)
+        await asyncio.sleep(wait)
+    except TimeoutError:
+        return f"the server has not read for {SEND_TIMEOUT:g} s"
+    except ConnectionClosed:  # its code tells more
+        pass
+    return None
 
 
-async def _print_messages(connection: ClientConnection) -> None:
+async def _send(connection: ClientConnection, line: bytes) -> None:
+    try:
+        text = line.decode()
+    except UnicodeDecodeError as error:
+        _say(f"line not sent: expected UTF-8, but {error.reason} at byte {error.start}")
+        return
+    async with asyncio.timeout(SEND_TIMEOUT):
+        await connection.send(text)
+
+
+async def _print_messages(connection: ClientConnection) -> str | None:
+    """Print every message; what went wrong, or None."""
     terminal = sys.stdout.isatty()
-    async for message in connection:
-        print(shown(message, terminal=terminal), flush=True)
+    try:
+        async for message in connection:
+            print(shown(message, terminal=terminal), flush=True)
+    except ConnectionClosed:  # its code tells more
+        pass
+    except OSError as error:
+        # What is still in the buffer would fail again when the interpreter flushes it at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # A reader of ours that has gone has seen enough.
+        return None if isinstance(error, BrokenPipeError) else f"the output failed: {error.strerror}"
+    return None
 
 
 async def _discard(connection: ClientConnection) -> None:
@@ -187,17 +209,10 @@ async def _converse(connection: ClientConnection, wait: float) -> str | None:
         pass
     for task in tasks:
         task.cancel()
-    results = await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.wait(tasks)
     await _close(connection)
-    for result in results:
-        if isinstance(result, TimeoutError):
-            return f"the server has not read for {SEND_TIMEOUT:g} s"
-        if isinstance(result, BrokenPipeError):
-            # Whoever read our output has seen enough; nothing may be flushed there at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        elif isinstance(result, Exception) and not isinstance(result, ConnectionClosed):
-            raise result
-    return None
+    troubles = [task.result() for task in tasks if not task.cancelled()]
+    return next(filter(None, troubles), None)
 
 
 # --- the command ----------------------------------------------------------------------------------------------------
@@ -299,8 +314,8 @@ def main(arguments: Sequence[str]) -> int:
     """Connect, talk, and tell how it ended; 1 if the connection was refused or lost."""
     options = _parser().parse_args(arguments)
     wait = 0.0 if os.isatty(0) else options.wait
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a message may hold what the terminal's encoding lacks
+    # A message may hold what the encoding of the terminal lacks.
+    cast("io.TextIOWrapper", sys.stdout).reconfigure(errors="backslashreplace")
     try:
         return asyncio.run(_talk(options.url, options.header, options.subprotocol, wait))
     except InvalidURI as error:

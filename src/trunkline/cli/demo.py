@@ -30,6 +30,12 @@ def directory() -> Path:
     raise CommandError(f"the chat example is missing: expected app.py in {' or in '.join(map(str, places))}")
 
 
+def _address(host: str, port: int) -> str:
+    """What to open in a browser of this machine."""
+    name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+
+
 def main(arguments: Sequence[str]) -> int:
     """Serve the chat example until the process is told to end."""
     parser = argparse.ArgumentParser(prog="trunkline demo", description="Serve the chat example.")
@@ -37,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--port", type=int, default=8000, help="0 takes a free one (default: %(default)s)")
     options = parser.parse_args(arguments)
     if options.port:
-        print(f"Open http://{options.host}:{options.port} in two windows and chat. Ctrl-C ends it.", flush=True)
+        print(f"Open {_address(options.host, options.port)} in two windows and chat. Ctrl-C ends it.", flush=True)
     return run.main(
         ["app:app", "--app-dir", str(directory()), "--host", options.host, "--port", str(options.port)],
     )
