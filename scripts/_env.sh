@@ -44,8 +44,9 @@ default_python() {
 
 # What an installation depends on: when it is unchanged, installing again would change nothing.
 fingerprint() {
-    "$1" -c 'import hashlib, os, sys
-print(hashlib.sha256(open("pyproject.toml", "rb").read() + f"{os.getcwd()} {sys.version}".encode()).hexdigest())'
+    "$1" -c 'import hashlib, os, pathlib, sys
+parts = [pathlib.Path(name).read_bytes() for name in ("pyproject.toml", "setup.py", "src/trunkline/engine/_codec.pyx")]
+print(hashlib.sha256(b"".join(parts) + f"{os.getcwd()} {sys.version}".encode()).hexdigest())'
 }
 
 # make_env VENV PYTHON EXTRA: a virtual environment with trunkline in it, editable; EXTRA is '' or 'dev'.

@@ -490,8 +490,8 @@ async def test_closed_follows_what_has_been_received() -> None:
     with pytest.raises(WebSocketDisconnect):
         await websocket.receive_text()
     assert closed(websocket)
-    assert websocket.close_info == (3000, "bye")
-    assert not websocket.closed_by_us
+    assert websocket._close_info == (3000, "bye")
+    assert not websocket._closed_by_us
 
 
 async def test_json_is_compact_and_not_escaped() -> None:
@@ -521,7 +521,7 @@ async def test_a_peer_lost_while_we_send_ends_the_wait() -> None:
         peer.lost = True
         assert not await websocket.try_send_text("lost")
     assert infos == [CloseInfo(1006, "")]
-    assert not websocket.closed_by_us
+    assert not websocket._closed_by_us
 
 
 async def test_before_accept_there_is_no_end_to_wait_for() -> None:
@@ -562,7 +562,7 @@ async def test_wait_closed_returns_our_own_close_at_once() -> None:
         assert infos == []
         await websocket.close(4000, "done")
     assert infos == [CloseInfo(4000, "done")] * 2
-    assert websocket.closed_by_us
+    assert websocket._closed_by_us
     assert peer.reading == 0
     peer.closes(1000)
     assert (await websocket.receive())["code"] == 1000
@@ -652,7 +652,7 @@ async def test_reading_ahead_is_bounded(messages: list[Message], kept: int) -> N
         assert not closed(websocket)
         for message in messages:
             assert await websocket.receive() == message
-    assert websocket.close_info == (4000, "")
+    assert websocket._close_info == (4000, "")
 
 
 async def test_an_error_of_the_servers_receive_reaches_whoever_reads() -> None:

@@ -1,14 +1,14 @@
 """trunkline: the WebSocket framework for Python's ASGI.
 
-    from trunkline import App, WebSocket
+from trunkline import App, WebSocket
 
-    app = App()
+app = App()
 
-    @app.websocket("/echo")
-    async def echo(websocket: WebSocket) -> None:
-        await websocket.accept()
-        async for message in websocket.iter_text():
-            await websocket.send_text(message)
+@app.websocket("/echo")
+async def echo(websocket: WebSocket) -> None:
+    await websocket.accept()
+    async for message in websocket.iter_text():
+        await websocket.send_text(message)
 """
 
 from __future__ import annotations

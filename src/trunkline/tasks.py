@@ -39,15 +39,15 @@ T = TypeVar("T")
 class Connection(Protocol):
     """What the group needs of a connection."""
 
-    def open_inbox(self) -> Inbox:
+    def _open_inbox(self) -> Inbox:
         """The inbox, from now on the only way to receive; raises when the connection is not open."""
 
     @property
-    def close_info(self) -> CloseInfo | None:
+    def _close_info(self) -> CloseInfo | None:
         """How the connection ended, or None while it is open."""
 
     @property
-    def closed_by_us(self) -> bool:
+    def _closed_by_us(self) -> bool:
         """Whether it was our own close that ended it."""
 
 
@@ -64,7 +64,7 @@ class ConnectionTasks:
         self._outsider = False
 
     async def __aenter__(self) -> Self:
-        self._inbox = self._connection.open_inbox()
+        self._inbox = self._connection._open_inbox()
         await self._group.__aenter__()
         self._inbox.observers.append(self._somebody_receives)
         self._body = asyncio.current_task()
@@ -110,8 +110,8 @@ class ConnectionTasks:
         await inbox.watch()
         # A task made in the same step as this one has not run yet: let it say that it receives.
         await asyncio.sleep(0)
-        end = self._connection.close_info
-        if end is None or self._connection.closed_by_us:
+        end = self._connection._close_info
+        if end is None or self._connection._closed_by_us:
             return
         if end.code != _LOST and inbox.unread:
             await self._deliver()
@@ -152,7 +152,7 @@ class ConnectionTasks:
         disconnects, others = group.split((WebSocketDisconnect, WebSocketDisconnected))
         if others is not None:
             return others
-        end = self._connection.close_info
+        end = self._connection._close_info
         return WebSocketDisconnect(*end) if end is not None else _first_leaf(disconnects)
 
 

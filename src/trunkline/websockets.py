@@ -19,7 +19,7 @@ import json
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from trunkline.datastructures import check_headers
-from trunkline.inbox import Inbox, Turn
+from trunkline.inbox import Inbox
 from trunkline.requests import HTTPConnection, StateT
 from trunkline.states import (
     CONNECTED,
@@ -37,6 +37,7 @@ from trunkline.states import (
 )
 from trunkline.status import check_close_code, cut_reason
 from trunkline.tasks import ConnectionTasks
+from trunkline.turn import Turn
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -181,21 +182,6 @@ class WebSocket(HTTPConnection[StateT]):
         """
         return self._end is not None
 
-    @property
-    def close_info(self) -> CloseInfo | None:
-        """How the connection ended, or None while it is open."""
-        end = self._end
-        if end is None:
-            return None
-        # ASGI: a close without a code is 1000, a disconnect without one came without a status (1005).
-        code = end.get("code", 1000 if self.closed_by_us else 1005)
-        return CloseInfo(code, end.get("reason") or "")
-
-    @property
-    def closed_by_us(self) -> bool:
-        """Whether it was our own close that ended it."""
-        return self._end is not None and self._end["type"] != "websocket.disconnect"
-
     async def wait_closed(self) -> CloseInfo:
         """Wait for the end of the connection; any number of tasks may. asyncio only.
 
@@ -209,8 +195,8 @@ class WebSocket(HTTPConnection[StateT]):
             WebSocketDisconnected: The connection has not been accepted.
         """
         if self._end is None:
-            await self.open_inbox().watch()
-        return cast("CloseInfo", self.close_info)
+            await self._open_inbox().watch()
+        return cast("CloseInfo", self._close_info)
 
     def tasks(self) -> ConnectionTasks:
         """A task group that ends with the connection. asyncio only.
@@ -233,7 +219,24 @@ class WebSocket(HTTPConnection[StateT]):
         """
         return ConnectionTasks(self)
 
-    def open_inbox(self) -> Inbox:
+    # What `tasks` needs.
+
+    @property
+    def _close_info(self) -> CloseInfo | None:
+        """How the connection ended, or None while it is open."""
+        end = self._end
+        if end is None:
+            return None
+        # ASGI: a close without a code is 1000, a disconnect without one came without a status (1005).
+        code = end.get("code", 1000 if self._closed_by_us else 1005)
+        return CloseInfo(int(code), end.get("reason") or "")
+
+    @property
+    def _closed_by_us(self) -> bool:
+        """Whether it was our own close that ended it."""
+        return self._end is not None and self._end["type"] != "websocket.disconnect"
+
+    def _open_inbox(self) -> Inbox:
         """The inbox, from now on the only way to receive. For `tasks` and `wait_closed`.
 
         Raises:
@@ -468,7 +471,8 @@ class WebSocket(HTTPConnection[StateT]):
 
     def _content(self, message: Message, wanted: str, other: str) -> str | bytes:
         if message["type"] == "websocket.disconnect":
-            raise WebSocketDisconnect(message.get("code", 1005), message.get("reason"))
+            # uvicorn gives members of an enumeration.
+            raise WebSocketDisconnect(int(message.get("code", 1005)), message.get("reason"))
         content: str | bytes | None = message.get(wanted)
         if content is None:
             raise WebSocketMessageTypeError(wanted, "nothing" if message.get(other) is None else other)
