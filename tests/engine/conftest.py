@@ -1,0 +1,28 @@
+"""The two codecs: a test with the fixture `codec` runs on both."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def native() -> Any:
+    """The native codec; only where nothing could have built it are its tests skipped."""
+    try:
+        return importlib.import_module("trunkline.engine._codec")
+    except ImportError as error:
+        if any(shutil.which(compiler) for compiler in ("cc", "gcc", "clang")):
+            pytest.fail(f"there is a C compiler, but the native codec does not load: {error}")
+        pytest.skip("no C compiler, so no native codec")
+
+
+@pytest.fixture(scope="session", params=["native", "pure"])
+def codec(request: pytest.FixtureRequest) -> Any:
+    """The native codec, then the one in pure Python."""
+    if request.param == "native":
+        return request.getfixturevalue("native")
+    return importlib.import_module("trunkline.engine._codec_pure")
