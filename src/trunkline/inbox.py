@@ -1,4 +1,7 @@
-"""Reading ahead on a server that only offers `receive`, for those who wait for the end of a connection.
+"""What `wait_closed` and `tasks` need of the receiving side: the end as early as it can be known, and who receives.
+
+A server with a Line knows the end by itself, and `LineInbox` passes it on. The rest of this page is about `Inbox`:
+reading ahead on a server that only offers `receive`.
 
 A plain ASGI server tells of a disconnect in one way: as a message of `receive`, behind all that the client sent
 before. Whoever wants to know the end while nobody receives must therefore read what comes before it. That happens
@@ -26,9 +29,10 @@ from trunkline.turn import Turn
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from trunkline.line import Line
     from trunkline.types import Message, Receive
 
-__all__ = ["Inbox"]
+__all__ = ["Inbox", "LineInbox"]
 
 MAX_MESSAGES = 64
 MAX_BYTES = 1024 * 1024
@@ -38,13 +42,8 @@ def _size(message: Message) -> int:
     return len(message.get("text") or message.get("bytes") or b"")
 
 
-class Inbox:
-    """The messages read ahead of one connection.
-
-    Args:
-        receive: The server's `receive`.
-        on_disconnect: Called with the disconnect message as soon as it has been read.
-        reading: Whether a receiver is inside the server's `receive` already; it calls `rest` when it comes out.
+class _News:
+    """What both inboxes tell: that something has been read or taken, and that somebody begins to receive.
 
     Attributes:
         disconnect: The disconnect message, once it has been read.
@@ -52,32 +51,93 @@ class Inbox:
         observers: Called by each receiver when it begins to wait, in its own task.
     """
 
-    __slots__ = (
-        "_bytes",
-        "_messages",
-        "_news",
-        "_on_disconnect",
-        "_reading",
-        "_receive",
-        "_turn",
-        "_watches",
-        "delivered",
-        "disconnect",
-        "observers",
-    )
+    __slots__ = ("_news", "delivered", "disconnect", "observers")
+
+    def __init__(self) -> None:
+        self._news: anyio.Event | None = None
+        self.disconnect: Message | None = None
+        self.delivered = False
+        self.observers: list[Callable[[], None]] = []
+
+    async def change(self) -> None:
+        """Wait until something has been read or taken, or `notify` was called."""
+        if self._news is None:
+            self._news = anyio.Event()
+        await self._news.wait()
+
+    def notify(self) -> None:
+        """Tell all who wait in `change` to look again."""
+        if self._news is not None:
+            self._news.set()
+            self._news = None
+
+    def ended(self, message: Message) -> None:
+        """Take note of the disconnect, which a receiver read past the inbox."""
+        self.disconnect = message
+        self.delivered = True
+        self.notify()
+
+
+class LineInbox(_News):
+    """The inbox of a connection whose server has a Line.
+
+    Args:
+        line: The Line.
+    """
+
+    __slots__ = ("_line",)
+
+    def __init__(self, line: Line) -> None:
+        super().__init__()
+        self._line = line
+
+    @property
+    def unread(self) -> bool:
+        """Whether messages that came before the end wait for a receiver."""
+        return self._line.head < len(self._line.messages)
+
+    async def next(self) -> Message:
+        """The next message in order; the disconnect for all who wait when it is reached."""
+        for observe in self.observers:
+            observe()
+        message = await self._line.receive()
+        if message["type"] == "websocket.disconnect":
+            self.ended(message)
+        else:
+            self.notify()
+        return message
+
+    async def watch(self) -> None:
+        """Wait until the end is known, whoever's it is."""
+        await self._line.wait_closed()
+
+    def wake(self) -> None:
+        """The Line wakes those who watch."""
+
+    def rest(self) -> None:
+        """Several may wait inside the Line's `receive`."""
+
+
+class Inbox(_News):
+    """The messages read ahead of one connection.
+
+    Args:
+        receive: The server's `receive`.
+        on_disconnect: Called with the disconnect message as soon as it has been read.
+        reading: Whether a receiver is inside the server's `receive` already; it calls `rest` when it comes out.
+    """
+
+    __slots__ = ("_bytes", "_messages", "_on_disconnect", "_reading", "_receive", "_turn", "_watches")
 
     def __init__(self, receive: Receive, on_disconnect: Callable[[Message], None], *, reading: bool) -> None:
+        super().__init__()
         self._receive = receive
         self._on_disconnect = on_disconnect
         self._reading = reading
         self._messages: deque[Message] = deque()
         self._bytes = 0
         self._turn = Turn()
-        self._news: anyio.Event | None = None
         self._watches: set[anyio.CancelScope] = set()
-        self.disconnect: Message | None = None
-        self.delivered = False
-        self.observers: list[Callable[[], None]] = []
 
     @property
     def unread(self) -> bool:
@@ -120,27 +180,9 @@ class Inbox:
         for watch in self._watches:
             watch.cancel()
 
-    async def change(self) -> None:
-        """Wait until something has been read or taken, or `notify` was called."""
-        if self._news is None:
-            self._news = anyio.Event()
-        await self._news.wait()
-
-    def notify(self) -> None:
-        """Tell all who wait in `change` to look again."""
-        if self._news is not None:
-            self._news.set()
-            self._news = None
-
     def rest(self) -> None:
         """The reader has come out of the server's `receive`: somebody else may go in."""
         self._reading = False
-        self.notify()
-
-    def ended(self, message: Message) -> None:
-        """Take note of the disconnect, which a receiver read past the buffer."""
-        self.disconnect = message
-        self.delivered = True
         self.notify()
 
     async def _progress(self, *, ahead: bool = False) -> None:

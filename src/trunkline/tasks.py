@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from trunkline.inbox import Inbox
+    from trunkline.inbox import Inbox, LineInbox
 
 __all__ = ["ConnectionTasks"]
 
@@ -39,7 +39,7 @@ T = TypeVar("T")
 class Connection(Protocol):
     """What the group needs of a connection."""
 
-    def _open_inbox(self) -> Inbox:
+    def _open_inbox(self) -> Inbox | LineInbox:
         """The inbox, from now on the only way to receive; raises when the connection is not open."""
 
     @property

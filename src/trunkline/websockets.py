@@ -6,6 +6,8 @@ Two states move independently, by the tables of `trunkline.states`. Beside them 
   otherwise it goes through the `Inbox`, which serves several receivers in order and holds what was read ahead.
 - `_sending`: the turn of whoever is inside the server's `send`. Messages leave whole and one after the other, and the
   state moves when the turn has come, so a cancelled send has either been handed over or never happened.
+- `_fast_in`, `_fast_out`: the server's Line, where it has one and nobody stands in between (`trunkline.line`). Then
+  messages are taken and written past ASGI. `tasks` and `wait_closed` switch `_fast_in` off, to see who receives.
 - `_end`: the message that ended the connection, ours or the server's, as soon as it is known; the first counts.
 
 `receive_text`, `receive_bytes`, `send_text` and `send_bytes` are the hot paths. When nothing is in the way they await
@@ -16,10 +18,11 @@ the server's callable themselves and touch the tables only at the ends; otherwis
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
 from trunkline.datastructures import check_headers
-from trunkline.inbox import Inbox
+from trunkline.inbox import Inbox, LineInbox
+from trunkline.line import Line, line_of
 from trunkline.requests import HTTPConnection, StateT
 from trunkline.states import (
     CONNECTED,
@@ -125,8 +128,11 @@ class WebSocket(HTTPConnection[StateT]):
 
     _direct_receive: ClassVar[bool] = True
     _direct_send: ClassVar[bool] = True
-    _inbox: Inbox | None = None
+    _inbox: Inbox | LineInbox | None = None
     _end: Message | None = None
+    _line_in: Line | None = None
+    _fast_in: Line | None = None
+    _fast_out: Line | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -141,6 +147,9 @@ class WebSocket(HTTPConnection[StateT]):
         self._sending = Turn()
         self.client_state = CONNECTING
         self.application_state = CONNECTING
+        line = line_of(scope)
+        if line is not None and receive is line.receive:
+            self._line_in = line
 
     @classmethod
     def of(cls, websocket: Any) -> Self:
@@ -164,6 +173,8 @@ class WebSocket(HTTPConnection[StateT]):
             ours = cls(websocket.scope, websocket._receive, websocket._send)
             ours.client_state = WebSocketState(websocket.client_state.value)
             ours.application_state = WebSocketState(websocket.application_state.value)
+            if ours.application_state is CONNECTED:
+                ours._take_the_line()
         except AttributeError as error:
             raise TypeError(
                 f"expected Starlette's or FastAPI's WebSocket, but got {type(websocket).__name__} ({error}); "
@@ -180,7 +191,7 @@ class WebSocket(HTTPConnection[StateT]):
         On a plain ASGI server the client's end is known when it has been received, by `receive` or a variant of it,
         or while `wait_closed` or `tasks` is awaited.
         """
-        return self._end is not None
+        return self._close_info is not None
 
     async def wait_closed(self) -> CloseInfo:
         """Wait for the end of the connection; any number of tasks may. asyncio only.
@@ -194,7 +205,7 @@ class WebSocket(HTTPConnection[StateT]):
         Raises:
             WebSocketDisconnected: The connection has not been accepted.
         """
-        if self._end is None:
+        if self._close_info is None:
             await self._open_inbox().watch()
         return cast("CloseInfo", self._close_info)
 
@@ -226,7 +237,7 @@ class WebSocket(HTTPConnection[StateT]):
         """How the connection ended, or None while it is open."""
         end = self._end
         if end is None:
-            return None
+            return None if self._line_in is None else self._line_in.closed
         # ASGI: a close without a code is 1000, a disconnect without one came without a status (1005).
         code = end.get("code", 1000 if self._closed_by_us else 1005)
         return CloseInfo(int(code), end.get("reason") or "")
@@ -236,25 +247,41 @@ class WebSocket(HTTPConnection[StateT]):
         """Whether it was our own close that ended it."""
         return self._end is not None and self._end["type"] != "websocket.disconnect"
 
-    def _open_inbox(self) -> Inbox:
+    def _open_inbox(self) -> Inbox | LineInbox:
         """The inbox, from now on the only way to receive. For `tasks` and `wait_closed`.
 
         Raises:
             WebSocketDisconnected: The connection has not been accepted.
         """
-        if self.application_state is not CONNECTED and self._end is None:
+        if self.application_state is not CONNECTED and self._close_info is None:
             raise WebSocketDisconnected(_NOT_ACCEPTED)
         return self._inbox or self._make_inbox()
 
-    def _make_inbox(self) -> Inbox:
-        self._inbox = Inbox(self._receive, self._ended, reading=not self._idle)
+    def _make_inbox(self) -> Inbox | LineInbox:
+        if self._line_in is not None:
+            self._inbox = LineInbox(self._line_in)
+        else:
+            self._inbox = Inbox(self._receive, self._ended, reading=not self._idle)
         self._idle = False
+        self._fast_in = None
         return self._inbox
+
+    def _take_the_line(self) -> None:
+        """Accepted: from now on data goes past ASGI, in each direction that nobody has wrapped."""
+        line = line_of(self.scope)
+        if line is None:
+            return
+        if self._line_in is not None and self._direct_receive and self._inbox is None:
+            self._fast_in = line
+        if self._send is line.send and self._direct_send:
+            self._fast_out = line
 
     def _ended(self, message: Message) -> None:
         """The end has become known: to `closed` at once, and to those who wait for it."""
+        self._fast_in = self._fast_out = None
         if self._end is None:
-            self._end = message
+            known = self._close_info
+            self._end = message if known is None else {"type": "websocket.disconnect", **known._asdict()}
         if self._inbox is not None:
             self._inbox.wake()
 
@@ -329,6 +356,8 @@ class WebSocket(HTTPConnection[StateT]):
                 if state is not CONNECTED:
                     raise
                 raise self._lost() from error
+            if state is CONNECTING and self.application_state is CONNECTED:
+                self._take_the_line()
         finally:
             turn.give_back()
 
@@ -389,6 +418,14 @@ class WebSocket(HTTPConnection[StateT]):
             WebSocketMessageTypeError: The message is binary.
             WebSocketDisconnected: The connection has not been accepted, or has ended.
         """
+        line = self._fast_in
+        if line is not None:
+            if line.head < len(line.messages) and not line.receiving.taken:
+                taken: str | bytes | None = line.messages[line.head]
+                line.head += 1
+            else:
+                taken = await line.next()
+            return taken if type(taken) is str else self._not_text(line, taken)
         if (
             self._idle
             and self.client_state is CONNECTED
@@ -420,6 +457,14 @@ class WebSocket(HTTPConnection[StateT]):
             WebSocketMessageTypeError: The message is text.
             WebSocketDisconnected: The connection has not been accepted, or has ended.
         """
+        line = self._fast_in
+        if line is not None:
+            if line.head < len(line.messages) and not line.receiving.taken:
+                taken: str | bytes | None = line.messages[line.head]
+                line.head += 1
+            else:
+                taken = await line.next()
+            return taken if type(taken) is bytes else self._not_bytes(line, taken)
         if (
             self._idle
             and self.client_state is CONNECTED
@@ -464,10 +509,35 @@ class WebSocket(HTTPConnection[StateT]):
             raise WebSocketPayloadError(*error.args) from None
         return _decode_json(text)
 
+    def _may_go_in(self) -> bool:
+        """Whether a receiver may await the server's `receive` itself: nobody is inside, and all is open."""
+        return (
+            self._idle
+            and self.client_state is CONNECTED
+            and self.application_state is CONNECTED
+            and self._direct_receive
+        )
+
     async def _receive_data(self) -> Message:
         if self.application_state is not CONNECTED:
             raise WebSocketDisconnected(_NOT_ACCEPTED)
         return await self.receive()
+
+    def _not_text(self, line: Line, taken: str | bytes | None) -> NoReturn:
+        self._end_of_line(line, taken)
+        raise WebSocketMessageTypeError("text", "bytes")
+
+    def _not_bytes(self, line: Line, taken: str | bytes | None) -> NoReturn:
+        self._end_of_line(line, taken)
+        raise WebSocketMessageTypeError("bytes", "text")
+
+    def _end_of_line(self, line: Line, taken: str | bytes | None) -> None:
+        """Where the Line has given None, the client has been heard to the end."""
+        if taken is None:
+            end = cast("CloseInfo", line.closed)
+            if self.client_state is CONNECTED:
+                self._receive_moved({"type": "websocket.disconnect", "code": end.code, "reason": end.reason})
+            raise WebSocketDisconnect(*end)
 
     def _content(self, message: Message, wanted: str, other: str) -> str | bytes:
         if message["type"] == "websocket.disconnect":
@@ -528,7 +598,11 @@ class WebSocket(HTTPConnection[StateT]):
         """
         if type(data) is not str:
             _check_text(data)
-        await self._send_data({"type": "websocket.send", "text": data})
+        line = self._fast_out
+        if line is not None and line.writable and not self._sending.taken:
+            line.write_text(data)
+        else:
+            await self._send_data({"type": "websocket.send", "text": data})
 
     async def send_bytes(self, data: bytes) -> None:
         """Send a binary message. Waits while the server's buffer for this client is full.
@@ -544,7 +618,11 @@ class WebSocket(HTTPConnection[StateT]):
         """
         if type(data) is not bytes:
             _check_bytes(data)
-        await self._send_data({"type": "websocket.send", "bytes": data})
+        line = self._fast_out
+        if line is not None and line.writable and not self._sending.taken:
+            line.write_bytes(data)
+        else:
+            await self._send_data({"type": "websocket.send", "bytes": data})
 
     async def send_json(self, data: Any, mode: str = "text") -> None:
         """Send a value as compact JSON, not ASCII-escaped.
@@ -561,7 +639,10 @@ class WebSocket(HTTPConnection[StateT]):
         """
         _check_mode(mode)
         text = _encode_json(data)
-        if mode == "text":
+        line = self._fast_out
+        if line is not None and line.writable and not self._sending.taken:
+            line.write_text(text) if mode == "text" else line.write_bytes(text.encode())
+        elif mode == "text":
             await self._send_data({"type": "websocket.send", "text": text})
         else:
             await self._send_data({"type": "websocket.send", "bytes": text.encode()})
@@ -633,7 +714,7 @@ class WebSocket(HTTPConnection[StateT]):
         return await self._try(self.send_bytes, text.encode())
 
     async def _try(self, send: Callable[[Any], Awaitable[None]], data: str | bytes) -> bool:
-        if self._end is not None:
+        if self.closed:
             return False
         try:
             await send(data)

@@ -1,0 +1,11 @@
+"""The engine: WebSockets under any ASGI application, through uvicorn.
+
+uvicorn --ws trunkline.engine:WebSocketProtocol app:app
+"""
+
+from __future__ import annotations
+
+from trunkline.engine.protocol import WebSocketProtocol
+from trunkline.engine.settings import EngineSettings
+
+__all__ = ["EngineSettings", "WebSocketProtocol"]

@@ -1,0 +1,84 @@
+"""The limits of a connection, and where they come from."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["EngineSettings", "from_environment"]
+
+_PREFIX = "TRUNKLINE_WS_"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """The limits of a connection. Seconds and bytes; None for no limit where it is allowed.
+
+    Attributes:
+        max_message: Bytes of one message at most, after inflating; more closes with 1009.
+        inbound_messages: Messages that wait for the application before reading is paused.
+        inbound_bytes: Their bytes before reading is paused.
+        high_water: Bytes buffered for the peer above which a send waits.
+        send_timeout: Seconds that a send may wait before the peer is aborted.
+        ping_interval: Seconds between keepalive pings; None for none.
+        ping_timeout: Seconds for a pong before the peer is closed with 1011; None for ever.
+        handshake_timeout: Seconds from upgrade to accept.
+        close_timeout: Seconds for the peer to answer a close frame.
+        drain_window: Seconds over which a server that stops spreads the closes of its connections (1012).
+        compression: Whether a client's offer of permessage-deflate (RFC 7692) is taken.
+    """
+
+    max_message: int = 16 * 1024 * 1024
+    inbound_messages: int = 64
+    inbound_bytes: int = 1024 * 1024
+    high_water: int = 64 * 1024
+    send_timeout: float | None = 30.0
+    ping_interval: float | None = 20.0
+    ping_timeout: float | None = 20.0
+    handshake_timeout: float | None = 10.0
+    close_timeout: float = 10.0
+    drain_window: float = 0.0
+    compression: bool = True
+
+
+def _seconds(text: str) -> float | None:
+    return None if text.lower() in ("none", "0", "") else float(text)
+
+
+def _switch(text: str) -> bool:
+    return {"1": True, "true": True, "on": True, "0": False, "false": False, "off": False}[text.lower()]
+
+
+_PARSE: Mapping[str, Callable[[str], Any]] = {
+    "int": int,
+    "float": float,
+    "float | None": _seconds,
+    "bool": _switch,
+}
+
+
+def from_environment(settings: EngineSettings, environ: Mapping[str, str] = os.environ) -> EngineSettings:
+    """The settings with those of `TRUNKLINE_WS_*` variables, for example `TRUNKLINE_WS_MAX_MESSAGE=65536`.
+
+    Args:
+        settings: What holds where no variable says otherwise.
+        environ: The variables.
+
+    Raises:
+        ValueError: A value is not of its setting's type.
+    """
+    changes: dict[str, Any] = {}
+    for field in fields(settings):
+        text = environ.get(_PREFIX + field.name.upper())
+        if text is None:
+            continue
+        kind = str(field.type)
+        try:
+            changes[field.name] = _PARSE[kind](text)
+        except (ValueError, KeyError):
+            raise ValueError(f"{_PREFIX}{field.name.upper()} is of type {kind}, but got {text!r}") from None
+    return replace(settings, **changes) if changes else settings

@@ -1,0 +1,122 @@
+"""The Line: a direct channel between a WebSocket server and a framework, beside ASGI's `receive` and `send`.
+
+ASGI makes a dictionary, a future and a write of every message. A server that has a Line offers in the scope
+
+    scope["extensions"]["trunkline.line"] == {"version": 1, "line": line}
+
+an object with which a framework takes the messages of a read as plain `str` and `bytes`, writes frames, sees how much
+is buffered, and learns of the end at once. Everything on the Line is a call, not a message; nothing on it is queued
+twice. A framework that does not know the extension loses nothing but speed.
+
+Rules, for both sides:
+
+- One Line per connection, used in the event loop of the connection only.
+- `line.receive` and `line.send` are the very callables that the server passed to the application. A framework
+  bypasses a direction only where it was given that object: a middleware that wrapped it wants to see the messages.
+- Opening and refusing go through ASGI. The Line carries data only between `websocket.accept` and the end.
+- Order: what was written first leaves first, whether by `send` or by the Line. What came first is taken first, whether
+  by `receive` or by the Line.
+- Before accept, `configure` sets the limits of this connection; afterwards it raises.
+
+The attributes `messages` and `head` are the queue itself, so that taking a message costs no call:
+
+    if line.head < len(line.messages):
+        message = line.messages[line.head]
+        line.head += 1
+    else:
+        message = await line.next()      # None at the end
+
+Only for a receiver that nobody waits before: `line.receiving.taken` says whether somebody does. `line.writable` says
+whether another `write` is welcome; if not, `await line.drain()` first.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trunkline.states import CloseInfo
+    from trunkline.turn import Turn
+    from trunkline.types import Receive, Scope, Send
+
+__all__ = ["EXTENSION", "VERSION", "Line", "line_of"]
+
+EXTENSION = "trunkline.line"
+VERSION = 1
+
+
+class Line(Protocol):
+    """One connection, as its server offers it to a framework.
+
+    Attributes:
+        receive: The ASGI `receive` that the server passed to the application.
+        send: The ASGI `send` that it passed.
+        messages: What has come and not been cleared; those from `head` on have not been taken.
+        head: How many of `messages` have been taken.
+        receiving: The turn of whoever waits in `next`.
+        writable: Whether a write is welcome: less is buffered than the high-water mark, and the connection is open.
+        closed: How the connection ended, None while it is open; known at once, also behind messages not yet taken.
+        latency: Seconds between the last keepalive ping and its pong, None before the first.
+    """
+
+    receive: Receive
+    send: Send
+    messages: list[str | bytes]
+    head: int
+    receiving: Turn
+    writable: bool
+    closed: CloseInfo | None
+    latency: float | None
+
+    def configure(self, **limits: Any) -> None:
+        """Set limits of this connection, before accept: the fields of `EngineSettings` by name."""
+
+    async def next(self) -> str | bytes | None:
+        """The next message, waiting for it; None once all has been taken and the connection has ended."""
+
+    def take_all(self) -> list[str | bytes]:
+        """All messages that have come, without waiting."""
+
+    def on_message(self, callback: Callable[[], None] | None) -> None:
+        """Call back when messages have come, instead of having somebody wait; None to stop."""
+
+    def on_close(self, callback: Callable[[CloseInfo], None]) -> None:
+        """Call back once when the end is known; at once if it is."""
+
+    async def wait_closed(self) -> CloseInfo:
+        """Wait until the end is known; any number of tasks may."""
+
+    def write_text(self, data: str) -> None:
+        """Write a text message."""
+
+    def write_bytes(self, data: bytes) -> None:
+        """Write a binary message."""
+
+    def write_frame(self, frame: bytes) -> None:
+        """Write a ready-made frame, for example one that is shared by many connections."""
+
+    async def drain(self) -> None:
+        """Wait until a write is welcome again.
+
+        Raises:
+            OSError: The connection has ended, or has not become writable within the send limit and was aborted.
+        """
+
+    @property
+    def buffered(self) -> int:
+        """Bytes written that the operating system has not taken yet."""
+
+    def abort(self) -> None:
+        """Drop the connection at once, with what is buffered."""
+
+
+def line_of(scope: Scope) -> Line | None:
+    """The Line of a connection whose server offers one of a version that we know."""
+    extensions = scope.get("extensions")
+    entry = extensions.get(EXTENSION) if extensions else None
+    if entry is None or entry.get("version") != VERSION:
+        return None
+    line: Line = entry["line"]
+    return line
