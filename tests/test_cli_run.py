@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from tests.cli_process import serving, trunkline
@@ -109,7 +110,37 @@ def test_the_time_to_end_is_bounded_by_default(project: Path) -> None:
         "    print('CONFIG', configs[0].timeout_graceful_shutdown, configs[0].ws, flush=True)\n"
     )
     with serving("run", "bound:app", "--port", "0", cwd=project) as server:
-        assert server.wait_for("CONFIG (.*)")[1] == "10 websockets-sansio"
+        assert server.wait_for("CONFIG (.*)")[1] == "10 trunkline.engine:WebSocketProtocol"
+
+
+def test_the_engine_is_set_by_options_and_variables(project: Path) -> None:
+    (project / "settings.py").write_text(
+        "async def app(scope, receive, send):\n"
+        "    if scope['type'] == 'websocket':\n"
+        "        settings = scope['extensions']['trunkline.line']['line'].settings\n"
+        "        print('LIMITS', settings.max_message, settings.drain_window, settings.ping_interval, flush=True)\n"
+        "        await send({'type': 'websocket.close'})\n"
+    )
+    options = ["--engine", "max_message=65536", "--drain", "2.5", "--ws-ping-interval", "7"]
+    with serving("run", "settings:app", "--port", "0", *options, cwd=project) as server:
+        port = server.wait_for(RUNNING)[1]
+        with pytest.raises(InvalidStatus, match="403"):
+            connect(f"ws://127.0.0.1:{port}/")
+        assert server.wait_for("LIMITS (.*)")[1] == "65536 2.5 7.0"
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--engine", "max_mesage=1"], "there is no setting 'max_mesage'; there are: max_message, "),
+        (["--engine", "max_message=much"], "MAX_MESSAGE is of type int, but got 'much'"),
+        (["--drain", "soon"], "'soon' is not a valid float"),
+    ],
+)
+def test_a_wrong_setting_of_the_engine_is_refused_in_words(project: Path, options: list[str], text: str) -> None:
+    done = trunkline("run", "program:app", *options, cwd=project)
+    assert done.returncode == 2
+    assert text in done.stderr
 
 
 def test_several_workers_serve_the_same_port(project: Path) -> None:

@@ -77,7 +77,7 @@ def public_callables() -> Iterator[tuple[str, Any]]:
         imported = importlib.import_module(module)
         for name in getattr(imported, "__all__", ()):
             found = getattr(imported, name, None)
-            if not getattr(found, "__module__", "").startswith("trunkline") or id(found) in seen:
+            if not (getattr(found, "__module__", "") or "").startswith("trunkline") or id(found) in seen:
                 continue
             seen.add(id(found))
             yield f"{module}.{name}", found
@@ -88,7 +88,16 @@ def public_callables() -> Iterator[tuple[str, Any]]:
                         yield f"{module}.{name}.{attribute}", member
 
 
-CALLABLES = {name: found for name, found in public_callables() if inspect.isclass(found) or inspect.isroutine(found)}
+def has_signature(found: object) -> bool:
+    """Compiled classes have none; the codec's twin in pure Python, with the same names, stands for it."""
+    try:
+        inspect.signature(found)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+CALLABLES = {name: found for name, found in public_callables() if has_signature(found)}
 
 SECTION = re.compile(r"^Args:\n((?:[ ]+.*\n|\n)+)", re.MULTILINE)
 ENTRY = re.compile(r"^    (\*{0,2}\w+(?:, \*{0,2}\w+)*):", re.MULTILINE)

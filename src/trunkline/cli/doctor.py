@@ -10,6 +10,8 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, NamedTuple
 
+from trunkline.engine import codec
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -61,6 +63,12 @@ def _workers() -> Fact:
     return Fact("ok", "WEB_CONCURRENCY", f"{value} worker process{'es' if int(value) > 1 else ''}")
 
 
+def _codec() -> Fact:
+    if codec.NATIVE:
+        return Fact("ok", "codec", "native")
+    return Fact("note", "codec", "pure Python, slower: the native one was not built (install a C compiler, reinstall)")
+
+
 def facts() -> Iterator[Fact]:
     """Everything that is looked at, in order."""
     yield _python()
@@ -69,6 +77,7 @@ def facts() -> Iterator[Fact]:
         yield _package(name)
     for name, without in OPTIONAL.items():
         yield _package(name, without)
+    yield _codec()
     yield _workers()
 
 

@@ -1,14 +1,17 @@
-"""`trunkline run`: uvicorn with our defaults; every option of uvicorn's own command is an option of this one."""
+"""`trunkline run`: uvicorn with our engine and defaults; every option of uvicorn's own command is one of this."""
 
 from __future__ import annotations
 
 import copy
 import os
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+import click
 from uvicorn.main import main as uvicorn_command
 
 from trunkline.cli.loading import check_module, load_application
+from trunkline.engine.settings import PREFIX, EngineSettings, from_environment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,10 +20,48 @@ __all__ = ["DEFAULTS", "main"]
 
 # What uvicorn's command takes for an option that neither the command line nor a UVICORN_* variable gives.
 DEFAULTS = {
-    "ws": "websockets-sansio",
+    "ws": "trunkline.engine:WebSocketProtocol",
     # uvicorn waits for ever for a handler that does not look at its connection, and so would Ctrl-C and a deploy.
     "timeout_graceful_shutdown": 10,
 }
+
+
+# Our own options. They go into the environment, because that is what worker processes inherit.
+_NAMES = ", ".join(field.name for field in fields(EngineSettings))
+OPTIONS = [
+    click.Option(
+        ["--drain"],
+        type=click.FloatRange(min=0),
+        metavar="SECONDS",
+        help="When the server stops, close the WebSockets (1012) at random moments of so many seconds.",
+    ),
+    click.Option(
+        ["--engine"],
+        multiple=True,
+        metavar="NAME=VALUE",
+        help=f"Set a limit of every WebSocket, for example max_message=65536. There are: {_NAMES}.",
+    ),
+]
+
+
+def _engine_settings(drain: float | None, engine: Sequence[str]) -> None:
+    """Put our options into the environment.
+
+    Raises:
+        click.UsageError: There is no such setting, or its value is of the wrong type.
+    """
+    chosen = dict(setting.partition("=")[::2] for setting in engine)
+    if drain is not None:
+        chosen["drain_window"] = str(drain)
+    known = {field.name for field in fields(EngineSettings)}
+    for name in chosen.keys() - known:
+        raise click.UsageError(f"--engine takes NAME=VALUE, but there is no setting {name!r}; there are: {_NAMES}")
+    variables = {PREFIX + name.upper(): value for name, value in chosen.items()}
+    try:
+        from_environment(EngineSettings(), variables)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    os.environ.update(variables)
 
 
 def _check(options: dict[str, Any]) -> None:
@@ -33,8 +74,9 @@ def _check(options: dict[str, Any]) -> None:
         load_application(options["app"], directory=directory, factory=options["factory"])
 
 
-def _checked(**options: Any) -> None:
+def _checked(drain: float | None, engine: Sequence[str], **options: Any) -> None:
     _check(options)
+    _engine_settings(drain, engine)
     assert uvicorn_command.callback is not None
     uvicorn_command.callback(**options)
 
@@ -51,5 +93,8 @@ def main(arguments: Sequence[str]) -> int:
     """
     command = copy.copy(uvicorn_command)
     command.callback = _checked
-    command.help = "Serve the ASGI application APP, written module:attribute. Options are those of uvicorn."
+    command.params = [*command.params, *OPTIONS]
+    command.help = (
+        "Serve the ASGI application APP, written module:attribute. Options are those of uvicorn, and at the end ours."
+    )
     command.main(list(arguments), prog_name="trunkline run", default_map=DEFAULTS)

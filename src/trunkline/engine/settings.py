@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["EngineSettings", "from_environment"]
+__all__ = ["PREFIX", "EngineSettings", "from_environment"]
 
-_PREFIX = "TRUNKLINE_WS_"
+PREFIX = "TRUNKLINE_WS_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +73,12 @@ def from_environment(settings: EngineSettings, environ: Mapping[str, str] = os.e
     """
     changes: dict[str, Any] = {}
     for field in fields(settings):
-        text = environ.get(_PREFIX + field.name.upper())
+        text = environ.get(PREFIX + field.name.upper())
         if text is None:
             continue
         kind = str(field.type)
         try:
             changes[field.name] = _PARSE[kind](text)
         except (ValueError, KeyError):
-            raise ValueError(f"{_PREFIX}{field.name.upper()} is of type {kind}, but got {text!r}") from None
+            raise ValueError(f"{PREFIX}{field.name.upper()} is of type {kind}, but got {text!r}") from None
     return replace(settings, **changes) if changes else settings

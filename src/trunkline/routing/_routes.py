@@ -57,7 +57,7 @@ class NoMatchFound(TrunklineError):
     mounts ours asks our routes in turn, and goes on to the next only at its own exception.
     """
 
-    def __new__(cls, *args: Any) -> NoMatchFound:
+    def __new__(cls, name: str, path_params: dict[str, Any], routes: Sequence[BaseRoute] = ()) -> NoMatchFound:
         theirs = _starlettes()
         return super().__new__(_both(theirs) if theirs is not None and cls is NoMatchFound else cls)
 
