@@ -7,7 +7,7 @@ Two states move independently, by the tables of `trunkline.states`. Beside them 
 - `_sending`: the turn of whoever is inside the server's `send`. Messages leave whole and one after the other, and the
   state moves when the turn has come, so a cancelled send has either been handed over or never happened.
 - `_fast_in`, `_fast_out`: the server's Line, where it has one and nobody stands in between (`trunkline.line`). Then
-  messages are taken and written past ASGI. `tasks` and `wait_closed` switch `_fast_in` off, to see who receives.
+  messages are taken and written past ASGI. `tasks` switches `_fast_in` off, to see who receives.
 - `_end`: the message that ended the connection, ours or the server's, as soon as it is known; the first counts.
 
 `receive_text`, `receive_bytes`, `send_text` and `send_bytes` are the hot paths. When nothing is in the way they await
@@ -188,16 +188,16 @@ class WebSocket(HTTPConnection[StateT]):
     def closed(self) -> bool:
         """Whether the end is known: our close, the client's, or the loss of the connection.
 
-        On a plain ASGI server the client's end is known when it has been received, by `receive` or a variant of it,
-        or while `wait_closed` or `tasks` is awaited.
+        On our engine it is known at once. On another server the client's end is known when it has been received, by
+        `receive` or a variant of it, or while `wait_closed` or `tasks` is awaited.
         """
         return self._close_info is not None
 
     async def wait_closed(self) -> CloseInfo:
         """Wait for the end of the connection; any number of tasks may. asyncio only.
 
-        On a plain ASGI server what the client sends meanwhile is kept for `receive`: 64 messages or 1 MiB at most, and
-        beyond that the end is seen when they have been received.
+        What the client sends meanwhile is kept for `receive`: 64 messages or 1 MiB at most (on our engine: its inbound
+        bound), and beyond that the end is seen when they have been received.
 
         Returns:
             The code and the reason; our own code after our own close, 1006 for a lost connection.
@@ -205,6 +205,8 @@ class WebSocket(HTTPConnection[StateT]):
         Raises:
             WebSocketDisconnected: The connection has not been accepted.
         """
+        if self._fast_in is not None:
+            return await self._fast_in.wait_closed()
         if self._close_info is None:
             await self._open_inbox().watch()
         return cast("CloseInfo", self._close_info)
