@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -268,13 +269,14 @@ def test_a_disconnect_says_what_happened() -> None:
     assert WebSocketDisconnect().code == 1000
 
 
-async def test_a_disconnect_message_without_a_code_is_1005() -> None:
+@pytest.mark.parametrize("message", [{}, {"code": None}, {"code": IntEnum("Code", {"NONE": 1005}).NONE}])
+async def test_a_disconnect_message_without_a_code_is_1005(message: Message) -> None:
     peer = AsgiPeer()
     websocket = await peer.accepted()
-    peer.says({"type": "websocket.disconnect"})
+    peer.says({"type": "websocket.disconnect", **message})
     with pytest.raises(WebSocketDisconnect) as caught:
         await websocket.receive_text()
-    assert caught.value.code == 1005
+    assert repr(caught.value.code) == "1005"
     assert await websocket.wait_closed() == CloseInfo(1005, "")
 
 

@@ -103,6 +103,17 @@ def _check_accept(subprotocol: str | None, headers: Iterable[tuple[bytes, bytes]
     return pairs
 
 
+def _close_info_of(message: Message) -> CloseInfo:
+    """What the message that ended a connection says; servers leave out the code, or give a member of an enum.
+
+    ASGI: the code of a close is 1000 by default; a disconnect without one came without a status (1005).
+    """
+    code = message.get("code")
+    if code is None:
+        code = 1005 if message["type"] == "websocket.disconnect" else 1000
+    return CloseInfo(int(code), message.get("reason") or "")
+
+
 class WebSocket(HTTPConnection[StateT]):
     """One WebSocket connection, seen from the endpoint.
 
@@ -240,9 +251,7 @@ class WebSocket(HTTPConnection[StateT]):
         end = self._end
         if end is None:
             return None if self._line_in is None else self._line_in.closed
-        # ASGI: a close without a code is 1000, a disconnect without one came without a status (1005).
-        code = end.get("code", 1000 if self._closed_by_us else 1005)
-        return CloseInfo(int(code), end.get("reason") or "")
+        return _close_info_of(end)
 
     @property
     def _closed_by_us(self) -> bool:
@@ -543,8 +552,7 @@ class WebSocket(HTTPConnection[StateT]):
 
     def _content(self, message: Message, wanted: str, other: str) -> str | bytes:
         if message["type"] == "websocket.disconnect":
-            # uvicorn gives members of an enumeration.
-            raise WebSocketDisconnect(int(message.get("code", 1005)), message.get("reason"))
+            raise WebSocketDisconnect(*_close_info_of(message))
         content: str | bytes | None = message.get(wanted)
         if content is None:
             raise WebSocketMessageTypeError(wanted, "nothing" if message.get(other) is None else other)
