@@ -269,7 +269,11 @@ def test_a_disconnect_says_what_happened() -> None:
     assert WebSocketDisconnect().code == 1000
 
 
-@pytest.mark.parametrize("message", [{}, {"code": None}, {"code": IntEnum("Code", {"NONE": 1005}).NONE}])
+class Code(IntEnum):
+    NO_STATUS = 1005
+
+
+@pytest.mark.parametrize("message", [{}, {"code": None}, {"code": Code.NO_STATUS}])
 async def test_a_disconnect_message_without_a_code_is_1005(message: Message) -> None:
     peer = AsgiPeer()
     websocket = await peer.accepted()
