@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from trunkline.concurrency import is_async_callable, run_in_threadpool
 from trunkline.exceptions import HTTPException, TrunklineError
-from trunkline.middleware.exceptions import end_websocket, wrap_app_handling_exceptions
+from trunkline.middleware.exceptions import end_websocket, has_handlers, wrap_app_handling_exceptions
 from trunkline.requests import Request
 from trunkline.responses import PlainTextResponse
 from trunkline.states import WebSocketDisconnect
@@ -243,7 +243,7 @@ class HTTPEndpoint:
 def method_not_allowed(scope: Scope, allowed: list[str]) -> Response:
     """The answer 405; inside an application it is raised instead, so that its exception handlers see it."""
     headers = {"Allow": ", ".join(allowed)}
-    if "app" in scope:
+    if has_handlers(scope):
         raise HTTPException(405, headers=headers)
     return PlainTextResponse("Method Not Allowed", status_code=405, headers=headers)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from trunkline.exceptions import HTTPException, WebSocketException
+from trunkline.middleware.kin import is_a, lineage
 from trunkline.states import (
     CloseInfo,
     WebSocketDisconnect,
@@ -87,9 +88,9 @@ def ending_of(exc: BaseException) -> CloseInfo:
     """
     while isinstance(exc, BaseExceptionGroup) and len(exc.exceptions) == 1:
         exc = exc.exceptions[0]
-    for kind, ending in _ENDINGS.items():
-        if isinstance(exc, kind):
-            info: CloseInfo = ending(exc)
+    for kind in lineage(exc):
+        if kind in _ENDINGS:
+            info: CloseInfo = _ENDINGS[kind](exc)
             return info
     return _INTERNAL_ERROR
 
@@ -107,7 +108,7 @@ async def end_websocket(websocket: WebSocket[Any], exc: BaseException | None) ->
     if websocket.application_state is not WebSocketState.CONNECTED or websocket.closed:
         return
     # A coroutine that is being thrown away (GeneratorExit) may await nothing more.
-    if isinstance(exc, WebSocketDisconnect | GeneratorExit):
+    if isinstance(exc, GeneratorExit) or is_a(exc, WebSocketDisconnect):
         return
     code, reason = CloseInfo(1000, "") if exc is None else ending_of(exc)
     try:

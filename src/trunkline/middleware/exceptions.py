@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from trunkline.concurrency import is_async_callable, run_in_threadpool
 from trunkline.exceptions import HTTPException, WebSocketException
 from trunkline.middleware.endings import PEER_IS_GONE, end_websocket, ending_of
+from trunkline.middleware.kin import is_a, lineage
 from trunkline.requests import Request
 from trunkline.responses import JSONResponse, PlainTextResponse, Response
 from trunkline.websockets import WebSocket, WebSocketState
@@ -52,9 +53,11 @@ class _Handlers:
 
     def find(self, exc: Exception) -> ExceptionHandler | None:
         """The handler for an exception: by its status first, then by its class and the classes above it."""
-        if isinstance(exc, HTTPException) and exc.status_code in self.by_status:
-            return self.by_status[exc.status_code]
-        for cls in type(exc).__mro__:
+        if self.by_status and is_a(exc, HTTPException):
+            status: int = exc.status_code  # type: ignore[attr-defined]  # Starlette's have it too
+            if status in self.by_status:
+                return self.by_status[status]
+        for cls in lineage(exc):
             if cls in self.by_class:
                 return self.by_class[cls]
         return None
@@ -64,6 +67,11 @@ class _Handlers:
         while handlers is not None:
             yield handlers
             handlers = handlers.outer
+
+
+def has_handlers(scope: Scope) -> bool:
+    """Whether an application of ours is around: one of another framework does not know our exceptions."""
+    return _KEY in scope
 
 
 async def call_handler(handler: ExceptionHandler, conn: Request[Any] | WebSocket[Any], exc: Exception) -> Any:
@@ -174,9 +182,10 @@ async def _conclude(websocket: WebSocket[Any], exc: Exception, response: Respons
 class ExceptionMiddleware:
     """Answers exceptions by their handlers; the innermost middleware of an `App`.
 
-    `HTTPException` and `WebSocketException` have handlers from the start. On a WebSocket, a response that a handler
-    returns is sent as a denial response before `accept` (a plain refusal where the server cannot); an accepted
-    connection that the handler leaves open is closed with the code of the exception (`end_websocket`).
+    `HTTPException` and `WebSocketException` have handlers from the start, which Starlette's exceptions of these names
+    meet too. On a WebSocket, a response that a handler returns is sent as a denial response before `accept` (a plain
+    refusal where the server cannot); an accepted connection that the handler leaves open is closed with the code of
+    the exception (`end_websocket`).
 
     Args:
         app: The application to wrap.
@@ -229,9 +238,8 @@ class ExceptionMiddleware:
         except Exception as exc:
             await _settle(WebSocket(scope, receive, send), exc, handlers)
 
-    async def http_exception(self, conn: Request[Any] | WebSocket[Any], exc: Exception) -> Response:
+    async def http_exception(self, conn: Request[Any] | WebSocket[Any], exc: Any) -> Response:
         """Answer with the status, detail and headers of an `HTTPException`."""
-        assert isinstance(exc, HTTPException)
         _check_can_be_told(conn, exc)
         if exc.status_code in _WITHOUT_BODY:
             return Response(status_code=exc.status_code, headers=exc.headers)
@@ -241,9 +249,8 @@ class ExceptionMiddleware:
             return JSONResponse({"detail": detail}, status_code=exc.status_code, headers=exc.headers)
         return PlainTextResponse(detail, status_code=exc.status_code, headers=exc.headers)
 
-    async def websocket_exception(self, websocket: WebSocket[Any], exc: Exception) -> None:
+    async def websocket_exception(self, websocket: WebSocket[Any], exc: Any) -> None:
         """Close with the code and reason of a `WebSocketException`."""
-        assert isinstance(exc, WebSocketException)
         _check_can_be_told(websocket, exc)
         with suppress(*PEER_IS_GONE):
             await websocket.close(code=exc.code, reason=exc.reason)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from trunkline.datastructures import URL, URLPath, parse_host
 from trunkline.exceptions import HTTPException
+from trunkline.middleware.exceptions import has_handlers
 from trunkline.responses import PlainTextResponse, RedirectResponse
 from trunkline.routing._index import RouteIndex, RouteList, check_routes
 from trunkline.routing._lifespan import as_lifespan, both_lifespans, run_lifespan
@@ -399,7 +400,7 @@ class Router(RouteMethods):
         if scope["type"] == "websocket":
             await WebSocketClose()(scope, receive, send)
             return
-        if "app" in scope:
+        if has_handlers(scope):
             raise HTTPException(404)
         await PlainTextResponse("Not Found", status_code=404)(scope, receive, send)
 
