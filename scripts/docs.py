@@ -50,6 +50,8 @@ MODULES = (
     "trunkline.concurrency",
     "trunkline.convertors",
     "trunkline.types",
+    "trunkline.engine",
+    "trunkline.line",
     "trunkline.testclient",
     "trunkline.testing",
 )
