@@ -204,6 +204,10 @@ def test_a_redirect_cannot_begin_another_header(url: str) -> None:
     assert unquote(location) == url
 
 
+def test_a_redirect_to_what_is_no_unicode_is_a_url_all_the_same() -> None:
+    assert RedirectResponse("/\udcff/\ud800?a=b").headers["location"] == "/%ED%B3%BF/%ED%A0%80?a=b"
+
+
 # Cookies
 
 
@@ -519,6 +523,7 @@ async def test_headers_that_are_given_are_kept(file: Path) -> None:
         ("a.png", 'attachment; filename="a.png"'),
         ("你.txt", "attachment; filename*=utf-8''%E4%BD%A0.txt"),
         ('a"; x="b\r\n', "attachment; filename*=utf-8''a%22%3B%20x%3D%22b%0D%0A"),
+        ("not-utf-8-\udcff.txt", "attachment; filename*=utf-8''not-utf-8-%3F.txt"),  # as os.listdir gives it
     ],
 )
 def test_a_file_is_saved_under_its_name(name: str, disposition: str) -> None:

@@ -91,7 +91,7 @@ class FileResponse(Response):
         self.init_headers(headers)
         self.headers.setdefault("accept-ranges", "bytes")
         if filename is not None:
-            quoted = quote(filename)
+            quoted = quote(filename, errors="replace")
             name = f'filename="{filename}"' if quoted == filename else f"filename*=utf-8''{quoted}"
             self.headers.setdefault("content-disposition", f"{content_disposition_type}; {name}")
         if stat_result is not None:
