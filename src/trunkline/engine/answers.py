@@ -59,13 +59,13 @@ def build_accept(
 
     Args:
         request: The request that is answered.
-        subprotocol: One of `request.subprotocols`.
+        subprotocol: One of `request.subprotocols`. Another one is sent all the same, because applications rely on it.
         headers: The application's headers, in the order in which they are to be sent.
         default_headers: The server's own, such as `date` and `server`; they come first, nothing replaces them.
         extensions: The value of `Sec-WebSocket-Extensions`, if an extension was agreed upon.
 
     Raises:
-        ValueError: The subprotocol was not offered, or a header may not be sent.
+        ValueError: A header or the subprotocol may not be sent.
         TypeError: A header is not a pair of bytes.
     """
     lines = [
@@ -76,12 +76,7 @@ def build_accept(
     if extensions:
         lines += (b"Sec-WebSocket-Extensions: ", extensions, b"\r\n")
     if subprotocol:
-        if subprotocol not in request.subprotocols:
-            offered = ", ".join(map(repr, request.subprotocols)) or "none"
-            raise ValueError(
-                f"expected one of the subprotocols that the client offered ({offered}), but got {subprotocol!r}; "
-                "a client fails the connection otherwise (RFC 6455 section 4.1)"
-            )
+        _checked([(b"sec-websocket-protocol", subprotocol.encode("latin-1"))])
         lines += (b"Sec-WebSocket-Protocol: ", subprotocol.encode("latin-1"), b"\r\n")
     for name, value in default_headers:
         lines += (name, b": ", value, b"\r\n")

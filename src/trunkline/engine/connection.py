@@ -16,20 +16,21 @@ transport, for `send_timeout` at most: who reads nothing for so long is aborted,
 and for a violation, when the application asks for more than came before it, or after `LAST_WORD` seconds. So what
 came before the end is still answered.
 
-Phases only go forward: opening -> open -> closing (our close frame is written) -> ended (the transport is gone).
+Phases only go forward: opening -> open -> closing (our close frame is written, or there is nobody to write to) ->
+ended (the transport is gone). Outside of open nothing is written, and `closed` is set from closing on.
 """
 
 from __future__ import annotations
 
 import asyncio
 import enum
-import random
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from trunkline.engine.codec import Decoder, binary_frame, close_frame, frame, text_frame
 from trunkline.engine.events import Close, Ping, Pong, Violation
+from trunkline.engine.keepalive import Keepalive
 from trunkline.states import CloseInfo
 from trunkline.turn import Turn
 
@@ -37,15 +38,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from trunkline.engine.deflate import Deflate
+    from trunkline.engine.events import Event
     from trunkline.engine.settings import EngineSettings
     from trunkline.types import Message
 
-__all__ = ["ClientGone", "Connection", "Phase"]
+__all__ = ["LOST", "ClientGone", "Connection", "Phase"]
 
 READ_BUFFER = 256 * 1024
+EARLY_BYTES = 64 * 1024
+TAKEN_MESSAGES = 256
 LAST_WORD = 0.5
 ABORT_AFTER = 1.0
-_BINARY, _PING, _PONG, _TEXT = 2, 9, 10, 1
+LOST = CloseInfo(1006, "")
+_TEXT, _BINARY, _PING, _PONG = 1, 2, 9, 10
+# Ends that no close frame told of, unless it gave a reason: ASGI's message has none then.
+_WITHOUT_REASON = (1006, 1012)
+
+# Before accept nothing is decoded: a decoder that has met its end ignores what is fed.
+_DEAF = Decoder(1)
+_DEAF.feed(b"\xff\xff", 2, [])
 
 _read_buffers: WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = WeakKeyDictionary()
 
@@ -75,7 +86,7 @@ OPENING, OPEN, CLOSING, ENDED = Phase
 
 
 class Connection(asyncio.BufferedProtocol):
-    """One WebSocket, from accept on; before it only `messages` of a client that does not wait gather here.
+    """One WebSocket. Before accept it only keeps what a client sends that does not wait for the answer.
 
     Args:
         loop: The loop of the connection.
@@ -92,18 +103,15 @@ class Connection(asyncio.BufferedProtocol):
         "_decoder",
         "_deflate",
         "_drains",
+        "_early",
         "_end_known",
-        "_keepalive",
         "_loop",
         "_on_end",
         "_out",
         "_out_bytes",
-        "_ping",
-        "_ping_sent",
+        "_part",
         "_pong_due",
         "_read_paused",
-        "_threshold",
-        "_timer",
         "_transport",
         "_view",
         "_waiter",
@@ -111,13 +119,14 @@ class Connection(asyncio.BufferedProtocol):
         "closed",
         "head",
         "heard",
-        "latency",
+        "keepalive",
         "messages",
         "phase",
         "receive",
         "receiving",
         "send",
         "settings",
+        "timer",
         "writable",
     )
 
@@ -138,12 +147,14 @@ class Connection(asyncio.BufferedProtocol):
         self.receiving = Turn()
         self.writable = False
         self.closed: CloseInfo | None = None
-        self.latency: float | None = None
         self.heard = False
         self.receive: Any = None
         self.send: Any = None
+        self.keepalive: Keepalive | None = None
+        self.timer: asyncio.TimerHandle | None = None
         self._view = _read_buffer(loop)
-        self._decoder: Decoder = None  # type: ignore[assignment]  # made by `open`
+        self._early: bytearray | None = None
+        self._decoder = _DEAF
         self._deflate: Deflate | None = None
         self._base = 0
         self._callback: Callable[[], None] | None = None
@@ -156,22 +167,49 @@ class Connection(asyncio.BufferedProtocol):
         self._read_paused = False
         self._write_paused = False
         self._answer: bytes | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._keepalive: asyncio.TimerHandle | None = None
-        self._ping: bytes | None = None
-        self._ping_sent = 0.0
+        self._part: Callable[[], None]  # set together with `_answer`
         self._pong_due: bytes | None = None
 
-    # The transport's side
+    # Before accept
+
+    def configure(self, **limits: Any) -> None:
+        """Set limits of this connection, before accept: the fields of `EngineSettings` by name."""
+        if self.phase is not OPENING:
+            raise RuntimeError("the limits of a connection are set before it is accepted")
+        self.settings = replace(self.settings, **limits)
+
+    def hold(self, data: bytes) -> None:
+        """Keep what has come before its time, within a bound."""
+        if self.phase is not OPENING:
+            return
+        if self._early is None:
+            self._early = bytearray()
+        self._early += data
+        if len(self._early) > EARLY_BYTES:
+            self._pause_reading()
 
     def open(self, deflate: Deflate | None) -> None:
         """The handshake has been answered: frames may come and go."""
         self._deflate = deflate
-        inflate = None if deflate is None else deflate.inflate
-        self._decoder = Decoder(self.settings.max_message, inflate)
+        self._decoder = Decoder(self.settings.max_message, None if deflate is None else deflate.inflate)
         self.phase = OPEN
         self.writable = not self._write_paused
-        self._schedule_ping()
+        if self.settings.ping_interval is not None:
+            self.keepalive = Keepalive(self._loop, self, self.settings.ping_interval, self.settings.ping_timeout)
+        early, self._early = self._early, None
+        if early is not None:
+            self._resume_reading()
+            self.feed(early, len(early))
+
+    def refused(self) -> None:
+        """A response has been written that is not 101: the connection ends behind it."""
+        self.phase = CLOSING
+        self._early = None
+        self._know(LOST)
+        self._arm(self.settings.close_timeout, self.abort)
+        self._transport.close()
+
+    # The transport's side
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """The loop's read buffer. Has no effect: not every call is followed by a read."""
@@ -184,37 +222,51 @@ class Connection(asyncio.BufferedProtocol):
     def feed(self, data: bytes | bytearray | memoryview, size: int) -> None:
         """Take the first `size` bytes of `data` from the peer."""
         self.heard = True
-        messages = self.messages if self.phase is OPEN and self._answer is None else []
+        if self.phase is not OPEN or self._answer is not None:
+            self._feed_at_the_end(data, size)
+            return
+        messages = self.messages
+        if self.head >= TAKEN_MESSAGES:
+            # A reader that is never quite done would keep all that it has taken.
+            del messages[: self.head]
+            self.head = 0
         events = self._decoder.feed(data, size, messages)
         if events is not None:
             self._handle(events)
-        if self.head < len(self.messages):
+        if self.head < len(messages):
             self._wake()
             if (
-                len(self.messages) - self.head >= self.settings.inbound_messages
+                len(messages) - self.head >= self.settings.inbound_messages
                 or self._decoder.received - self._base >= self.settings.inbound_bytes
-            ) and not self._read_paused:
-                self._read_paused = True
-                self._transport.pause_reading()
+            ) and self.head < len(messages):
+                self._pause_reading()
+
+    def _feed_at_the_end(self, data: bytes | bytearray | memoryview, size: int) -> None:
+        """Of what comes behind the end, only the answer to our own close counts."""
+        for event in self._decoder.feed(data, size, []) or ():
+            if isinstance(event, Close):
+                self._hang_up()
+            elif isinstance(event, Violation):
+                self._linger()
 
     def eof_received(self) -> bool:
         """The peer sends no more: without a close frame before, it is lost."""
-        self._close(CloseInfo(1006, ""))
+        if self._answer is not None:
+            # It may read on: what came before its close is still answered. TLS cannot be half-closed.
+            return self._transport.get_extra_info("sslcontext") is None
+        self.flush()
+        self._shut()
+        self._know(LOST)
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The transport is gone."""
         self.phase = ENDED
-        self.writable = False
-        self._out.clear()
-        self._out_bytes = 0
-        self._answer = None
-        for timer in (self._timer, self._keepalive):
-            if timer is not None:
-                timer.cancel()
-        self._timer = self._keepalive = None
-        self._close(CloseInfo(1006, ""))
-        self._release_drains()
+        self._shut()
+        self._drop_out()
+        self._early = self._answer = self._pong_due = None
+        self._disarm()
+        self._know(LOST)
         self._on_end()
 
     def pause_writing(self) -> None:
@@ -226,34 +278,66 @@ class Connection(asyncio.BufferedProtocol):
         """The transport has drained."""
         self._write_paused = False
         if self._pong_due is not None:
-            self.write_frame(frame(_PONG, self._pong_due))
-            self._pong_due = None
+            due, self._pong_due = self._pong_due, None
+            self._pong(due)
         self.writable = self.phase is OPEN
         self._release_drains()
 
-    def _handle(self, events: Sequence[Ping | Pong | Close | Violation]) -> None:
+    def _handle(self, events: Sequence[Event]) -> None:
         for event in events:
             if isinstance(event, Ping):
                 self._pong(event.payload)
             elif isinstance(event, Pong):
-                self._ponged(event.payload)
+                if self.keepalive is not None:
+                    self.keepalive.ponged(event.payload)
             elif isinstance(event, Close):
-                self._peer_closed(event)
+                # RFC 6455 section 5.5.1: the answer typically has the code that was received.
+                self._end_with(event, close_frame(event.code, ""))
             else:
-                self._end_with(event.code, event.reason, close_frame(event.code, event.reason))
+                self._end_with(event, close_frame(event.code, event.reason))
 
     def _pong(self, payload: bytes) -> None:
-        if self.phase is not OPEN:
-            return
         if self._write_paused:
             # RFC 6455 section 5.5.3: only the latest ping needs an answer.
             self._pong_due = payload
         else:
             self.write_frame(frame(_PONG, payload))
 
-    def _peer_closed(self, event: Close) -> None:
-        if self.phase is OPEN:
-            self._end_with(event.code, event.reason, close_frame(event.code, ""))
+    def _pause_reading(self) -> None:
+        if self._read_paused or self.phase > OPEN:
+            return
+        self._read_paused = True
+        self._transport.pause_reading()
+        if self.keepalive is not None:
+            self.keepalive.reading_paused()
+
+    def _resume_reading(self) -> None:
+        if not self._read_paused or self.phase is ENDED:
+            return
+        self._read_paused = False
+        self._transport.resume_reading()
+        if self.keepalive is not None:
+            self.keepalive.reading_resumed()
+
+    # Keepalive
+
+    @property
+    def latency(self) -> float | None:
+        """Seconds between the last keepalive ping and its pong, None before the first."""
+        return None if self.keepalive is None else self.keepalive.latency
+
+    def ping(self, payload: bytes) -> None:
+        """Send a ping."""
+        self.write_frame(frame(_PING, payload))
+
+    def give_up(self) -> None:
+        """The peer does not answer pings: say so, and do not wait for it if it does not even read."""
+        stalled = self._transport.get_write_buffer_size() > 0
+        info = CloseInfo(1011, "keepalive ping timeout")
+        self._write_close(close_frame(*info))
+        self._know(info)
+        if stalled:
+            self.abort()
         else:
             self._hang_up()
 
@@ -284,12 +368,15 @@ class Connection(asyncio.BufferedProtocol):
     async def next_message(self) -> Message:
         """The next as ASGI's `receive` gives it."""
         message = await self.next()
-        if message is None:
-            code, reason = self.closed or CloseInfo(1006, "")
-            return {"type": "websocket.disconnect", "code": code, "reason": reason}
         if isinstance(message, str):
             return {"type": "websocket.receive", "text": message}
-        return {"type": "websocket.receive", "bytes": message}
+        if message is not None:
+            return {"type": "websocket.receive", "bytes": message}
+        assert self.closed is not None
+        code, reason = self.closed
+        if not reason and code in _WITHOUT_REASON:
+            return {"type": "websocket.disconnect", "code": code}
+        return {"type": "websocket.disconnect", "code": code, "reason": reason}
 
     def take_all(self) -> list[str | bytes]:
         """All messages that have come, without waiting."""
@@ -299,8 +386,10 @@ class Connection(asyncio.BufferedProtocol):
         return taken
 
     def on_message(self, callback: Callable[[], None] | None) -> None:
-        """Call back when messages have come, instead of having somebody wait; None to stop."""
+        """Call back when messages have come or the end is known, instead of having somebody wait; None to stop."""
         self._callback = callback
+        if callback is not None and (self.head < len(self.messages) or self.closed is not None):
+            self._loop.call_soon(self._wake)
 
     def on_close(self, callback: Callable[[CloseInfo], None]) -> None:
         """Call back once when the end is known; at once if it is."""
@@ -329,18 +418,27 @@ class Connection(asyncio.BufferedProtocol):
             self._base = self._decoder.received
         if self._out:
             self.flush()
-        if self._read_paused and self.phase is not ENDED:
-            self._read_paused = False
-            self._transport.resume_reading()
+        if self.phase is not OPEN:
+            return
         if self._answer is not None:
             self._say_last_word()
+        elif self._read_paused:
+            self._resume_reading()
 
     def _wake(self) -> None:
         if self._waiter is not None:
             if not self._waiter.done():
                 self._waiter.set_result(None)
         elif self._callback is not None:
-            self._callback()
+            self._guarded(self._callback)
+
+    def _guarded(self, callback: Callable[..., None], *args: object) -> None:
+        """Call into the application; its errors are its own, not the transport's."""
+        try:
+            callback(*args)
+        except Exception as error:
+            context = {"message": f"a callback of a WebSocket's Line failed: {callback!r}", "exception": error}
+            self._loop.call_exception_handler(context)
 
     # The application's side: out
 
@@ -389,17 +487,24 @@ class Connection(asyncio.BufferedProtocol):
         if self.phase is OPEN and not self._write_paused:
             # The peer keeps up. The others' turn, all the same: a sender that never waits would starve them.
             await asyncio.sleep(0)
-        timer = None
-        if self._write_paused and self.settings.send_timeout is not None:
-            timer = self._loop.call_later(self.settings.send_timeout, self.abort)
+        await self.written()
+        if self.phase is not OPEN:
+            raise ClientGone("the connection has ended")
+
+    async def written(self) -> None:
+        """Wait while the transport holds too much, for the send limit at most; return too when the phase changes."""
+        if not self._write_paused:
+            return
+        timeout, phase = self.settings.send_timeout, self.phase
+        timer = None if timeout is None else self._loop.call_later(timeout, self.abort)
         try:
-            while self._write_paused and self.phase is OPEN:
+            while self._write_paused:
                 await self._drained()
+                if self.phase is not phase:
+                    break
         finally:
             if timer is not None:
                 timer.cancel()
-        if self.phase is not OPEN:
-            raise ClientGone("the connection has ended")
 
     async def _drained(self) -> None:
         waiter = self._loop.create_future()
@@ -423,45 +528,46 @@ class Connection(asyncio.BufferedProtocol):
 
     def close(self, code: int, reason: str) -> None:
         """Our own close: the frame leaves now, and the peer has `close_timeout` to answer it."""
-        self._close(CloseInfo(code, reason))
+        if self.phase is not OPEN:
+            return
         if self._answer is not None:
-            # The peer's close is in already: this is the answer to it.
-            self._answer = close_frame(code, reason)
+            # The peer has ended the connection before: what it is to be told stays.
             self._say_last_word()
             return
         self._write_close(close_frame(code, reason))
-        if self._read_paused:
-            self._read_paused = False
-            self._transport.resume_reading()
-        self._timer = self._loop.call_later(self.settings.close_timeout, self.abort)
+        self._resume_reading()
+        self._arm(self.settings.close_timeout, self.abort)
+        self._know(CloseInfo(code, reason))
+
+    def leave(self) -> None:
+        """The application has ended: so does the connection, behind what is written, if it was not closed."""
+        if self.phase is not OPEN:
+            return
+        if self._answer is not None:
+            self._say_last_word()
+            return
+        self.flush()
+        self._shut()
+        if self._can_write_eof():
+            self._linger()
+        else:
+            self._hang_up()
+        self._know(LOST)
 
     def abort(self) -> None:
         """Drop the connection at once, with what is buffered."""
-        self._transport.abort()
+        if self.phase is ENDED:
+            return
+        self._shut()
+        self._drop_out()
+        getattr(self._transport, "abort", self._transport.close)()
+        self._know(LOST)
 
-    def configure(self, **limits: Any) -> None:
-        """Set limits of this connection, before accept: the fields of `EngineSettings` by name."""
-        if self.phase is not OPENING:
-            raise RuntimeError("the limits of a connection are set before it is accepted")
-        self.settings = replace(self.settings, **limits)
+    def _drop_out(self) -> None:
+        self._out.clear()
+        self._out_bytes = 0
 
-    def end(self, info: CloseInfo) -> None:
-        """The connection ends before it was opened."""
-        self.phase = CLOSING
-        self._close(info)
-
-    def leave(self) -> None:
-        """The application has ended without a close: so does the connection, behind what is written."""
-        if self.phase is OPEN and self._answer is None:
-            self.flush()
-            self._close(CloseInfo(1006, ""))
-            self.phase = CLOSING
-            self.writable = False
-            self._hang_up()
-        elif self._answer is not None:
-            self._say_last_word()
-
-    def _close(self, info: CloseInfo) -> None:
+    def _know(self, info: CloseInfo) -> None:
         """The end is known; the first that is known counts."""
         if self.closed is not None:
             return
@@ -471,81 +577,64 @@ class Connection(asyncio.BufferedProtocol):
             self._end_known.set_result(None)
         callbacks, self._close_callbacks = self._close_callbacks, None
         for callback in callbacks or ():
-            callback(info)
+            self._guarded(callback, info)
 
-    def _end_with(self, code: int, reason: str, answer: bytes) -> None:
+    def _end_with(self, event: Close | Violation, answer: bytes) -> None:
         """The peer has ended the connection, politely or not: answer when what came before has been answered."""
-        if self.phase is not OPEN or self._answer is not None:
-            return
         self._answer = answer
-        self._timer = self._loop.call_later(LAST_WORD, self._say_last_word)
-        self._close(CloseInfo(code, reason))
+        self._part = self._hang_up if isinstance(event, Close) else self._linger
+        self._stop_pings()
+        self._arm(LAST_WORD, self._say_last_word)
+        self._know(CloseInfo(*event))
 
     def _say_last_word(self) -> None:
         answer, self._answer = self._answer, None
         if answer is None or self.phase is not OPEN:
             return
-        if self._timer is not None:
-            self._timer.cancel()
         self._write_close(answer)
-        self._hang_up()
+        self._part()
 
-    def _write_close(self, answer: bytes) -> None:
-        self.write_frame(answer)
+    def _write_close(self, data: bytes) -> None:
+        self.write_frame(data)
         self.flush()
-        self.phase = CLOSING
+        self._shut()
+
+    def _shut(self) -> None:
+        """From now on nothing is written."""
+        self.phase = max(self.phase, CLOSING)
         self.writable = False
         self._release_drains()
-        self._stop_keepalive()
+        self._stop_pings()
+
+    def _stop_pings(self) -> None:
+        if self.keepalive is not None:
+            self.keepalive.stop()
 
     def _hang_up(self) -> None:
         """Close the transport behind what is written; a peer that does not take it is dropped."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_later(ABORT_AFTER, self.abort)
+        self._arm(ABORT_AFTER, self.abort)
         self._transport.close()
 
-    # Keepalive
+    def _linger(self) -> None:
+        """Say that nothing more comes, and read on until the peer has heard it.
 
-    def _schedule_ping(self) -> None:
-        if self.settings.ping_interval:
-            self._keepalive = self._loop.call_later(self.settings.ping_interval, self._send_ping)
+        RFC 6455 section 7.1.1: a socket that is closed with bytes unread is reset, and the reset may overtake our
+        close frame.
+        """
+        self._arm(ABORT_AFTER, self.abort)
+        self._resume_reading()
+        if self._can_write_eof():
+            self._transport.write_eof()
 
-    def _send_ping(self) -> None:
-        self._ping = random.randbytes(4)
-        self._ping_sent = self._loop.time()
-        self.heard = False
-        self.write_frame(frame(_PING, self._ping))
-        if self.settings.ping_timeout is None:
-            self._schedule_ping()
-        else:
-            self._keepalive = self._loop.call_later(self.settings.ping_timeout, self._missed_pong)
+    def _can_write_eof(self) -> bool:
+        can: Callable[[], bool] = getattr(self._transport, "can_write_eof", bool)
+        return can()
 
-    def _ponged(self, payload: bytes) -> None:
-        if payload != self._ping:
-            return
-        self._ping = None
-        self.latency = self._loop.time() - self._ping_sent
-        if self.settings.ping_timeout is not None:
-            self._stop_keepalive()
-            self._schedule_ping()
+    def _arm(self, seconds: float, callback: Callable[[], None]) -> None:
+        self._disarm()
+        self.timer = self._loop.call_later(seconds, callback)
 
-    def _missed_pong(self) -> None:
-        if self.heard or self._read_paused:
-            # The peer sends, or would if we read: its pong may stand behind that.
-            self._ping = None
-            self._schedule_ping()
-            return
-        reason = "keepalive ping timeout"
-        stalled = self.buffered > 0
-        self._close(CloseInfo(1011, reason))
-        self._write_close(close_frame(1011, reason))
-        if stalled:
-            self.abort()
-        else:
-            self._hang_up()
-
-    def _stop_keepalive(self) -> None:
-        if self._keepalive is not None:
-            self._keepalive.cancel()
-            self._keepalive = None
+    def _disarm(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None

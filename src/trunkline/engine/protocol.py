@@ -19,7 +19,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
-from trunkline.engine.connection import OPEN, OPENING, ClientGone, Connection
+from trunkline.engine.connection import CLOSING, OPEN, OPENING, ClientGone, Connection
 from trunkline.engine.deflate import Deflate, DeflateSettings, negotiate
 from trunkline.engine.handshake import (
     DenialResponse,
@@ -34,9 +34,12 @@ from trunkline.engine.handshake import (
 )
 from trunkline.engine.settings import EngineSettings, from_environment
 from trunkline.line import EXTENSION, VERSION
-from trunkline.states import CONNECTING, RESPONSE, CloseInfo, next_application_state
+from trunkline.states import CONNECTING, next_application_state
+from trunkline.status import check_close_code
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from uvicorn.config import Config
     from uvicorn.server import ServerState
 
@@ -44,11 +47,9 @@ if TYPE_CHECKING:
 
 __all__ = ["WebSocketProtocol"]
 
-EARLY_BYTES = 64 * 1024
 SHUTDOWN_DEADLINE = 10.0
 LAST_CANCEL = 1.0
 _DEFLATE = DeflateSettings()
-_LOST = CloseInfo(1006, "")
 
 # uvicorn's option, its default, our setting: an option that was left at its default leaves ours as it is.
 _OPTIONS = (
@@ -59,12 +60,15 @@ _OPTIONS = (
     ("ws_per_message_deflate", True, "compression"),
 )
 
+logger = logging.getLogger("uvicorn.error")
+
 
 @functools.lru_cache(maxsize=8)
 def _settings(config: Config, settings: EngineSettings) -> EngineSettings:
-    changes = {
-        ours: getattr(config, theirs) for theirs, default, ours in _OPTIONS if getattr(config, theirs) != default
-    }
+    """Ours, then uvicorn's options, then our environment variables."""
+    changes = {ours: getattr(config, name) for name, default, ours in _OPTIONS if getattr(config, name) != default}
+    if changes.get("ping_interval") == 0:
+        changes["ping_interval"] = None  # uvicorn: 0 is for none, too
     return from_environment(replace(settings, **changes))
 
 
@@ -95,10 +99,11 @@ class WebSocketProtocol(asyncio.Protocol):
         self._server_state = server_state
         self._app_state = app_state
         self._loop = _loop or asyncio.get_event_loop()
+        self._limits = _settings(config, self.settings)
         self._reader: HandshakeReader | None = HandshakeReader()
-        self._early = bytearray()
         self._state = CONNECTING
         self._connected = False
+        self._stopping = False
         self._denial: DenialResponse | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
@@ -110,19 +115,17 @@ class WebSocketProtocol(asyncio.Protocol):
     def connection_made(self, transport: Any) -> None:
         """uvicorn hands the transport over."""
         self.transport: Any = transport  # uvicorn's own tests give one that has only part of the methods
-        self._connection = Connection(self._loop, self.transport, _settings(self._config, self.settings), self._ended)
+        self._connection = Connection(self._loop, self.transport, self._limits, self._ended)
         self._server_state.connections.add(self)  # type: ignore[arg-type]  # uvicorn names its own classes
 
     def data_received(self, data: bytes) -> None:
-        """Bytes from the client: the head of the request, and after accept frames that came before the switch."""
-        if self._connection.phase is not OPENING:
-            self._connection.feed(data, len(data))
-        elif self._reader is not None:
+        """Bytes from the client: the head of the request, and frames that come before the switch."""
+        if self._reader is not None:
             self._read_head(data)
+        elif self._connection.phase is OPENING:
+            self._connection.hold(data)
         else:
-            self._early += data
-            if len(self._early) > EARLY_BYTES:
-                self.transport.pause_reading()
+            self._connection.feed(data, len(data))
 
     def eof_received(self) -> bool:
         """The client sends no more."""
@@ -144,6 +147,35 @@ class WebSocketProtocol(asyncio.Protocol):
         self._stop_timer()
         self._server_state.connections.discard(self)
 
+    # What uvicorn's own tests look at
+
+    @property
+    def close_timeout(self) -> float:
+        """Seconds for the client to answer a close frame; to be set before the connection is made."""
+        return self._limits.close_timeout
+
+    @close_timeout.setter
+    def close_timeout(self, seconds: float) -> None:
+        self._limits = replace(self._limits, close_timeout=seconds)
+
+    @property
+    def close_timer(self) -> asyncio.TimerHandle | None:
+        """What gives up waiting for the answer to our close frame; None when nobody waits for one."""
+        waits = self._connection.phase is CLOSING and not self.transport.is_closing()
+        return self._connection.timer if waits else None
+
+    @property
+    def ping_timer(self) -> asyncio.TimerHandle | None:
+        """What sends the next keepalive ping, or misses the last pong; None when there is none."""
+        keepalive = self._connection.keepalive
+        return None if keepalive is None else keepalive.timer
+
+    @property
+    def ping_sent_at(self) -> float:
+        """When the last keepalive ping was sent, in the loop's time; 0.0 before the first."""
+        keepalive = self._connection.keepalive
+        return 0.0 if keepalive is None else keepalive.sent_at
+
     # The handshake
 
     def _read_head(self, data: bytes) -> None:
@@ -152,7 +184,7 @@ class WebSocketProtocol(asyncio.Protocol):
             request = self._reader.feed(data)
         except HandshakeError as error:
             self._reader = None
-            self._hang_up_with(error.response(self._server_state.default_headers))
+            self._answer_with(error.response(self._server_state.default_headers))
             return
         if request is not None:
             self._reader = None
@@ -163,8 +195,10 @@ class WebSocketProtocol(asyncio.Protocol):
             logger.warning("Exceeded concurrency limit.")
             self._refuse(503)
             return
+        connection = self._connection
         self._request = request
-        self._early += request.rest
+        if request.rest:
+            connection.hold(request.rest)
         self._scope = build_scope(
             request,
             scheme="wss" if self.transport.get_extra_info("sslcontext") else "ws",
@@ -172,19 +206,20 @@ class WebSocketProtocol(asyncio.Protocol):
             server=server_address(self.transport),
             root_path=self._config.root_path,
             state=self._app_state,
-            extensions={EXTENSION: {"version": VERSION, "line": self._connection}},
+            extensions={EXTENSION: {"version": VERSION, "line": connection}},
         )
         # The application gets these very objects: by them a framework knows that nobody stands in between.
-        self._connection.receive = self._receive
-        self._connection.send = self._send
+        connection.receive = self._receive
+        connection.send = self._send
+        timeout = connection.settings.handshake_timeout
+        if timeout is not None:
+            self._timer = self._loop.call_later(timeout, self._handshake_timed_out, timeout)
         self._task = self._loop.create_task(self._run())
         self._server_state.tasks.add(self._task)
         self._task.add_done_callback(self._server_state.tasks.discard)
-        timeout = self._connection.settings.handshake_timeout
-        if timeout is not None:
-            self._timer = self._loop.call_later(timeout, self._handshake_timed_out, timeout)
 
     def _over_limit(self) -> bool:
+        # This connection is among the connections already; its task is not among the tasks.
         limit = self._config.limit_concurrency
         return limit is not None and (
             len(self._server_state.connections) > limit or len(self._server_state.tasks) >= limit
@@ -195,13 +230,13 @@ class WebSocketProtocol(asyncio.Protocol):
         self._refuse(503)
 
     def _refuse(self, status: int, body: bytes = b"") -> None:
-        self._hang_up_with(build_refusal(status, body, default_headers=self._server_state.default_headers))
+        self._answer_with(build_refusal(status, body, default_headers=self._server_state.default_headers))
 
-    def _hang_up_with(self, response: bytes) -> None:
+    def _answer_with(self, response: bytes) -> None:
+        """Write the last of a response that is not 101."""
         self._stop_timer()
         self.transport.write(response)
-        self.transport.close()
-        self._connection.end(_LOST)
+        self._connection.refused()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -217,33 +252,35 @@ class WebSocketProtocol(asyncio.Protocol):
     # The application's side
 
     async def _run(self) -> None:
+        connection = self._connection
         try:
-            result: object = await self._config.loaded_app(self._scope, self._connection.receive, self._connection.send)
+            result: object = await self._config.loaded_app(self._scope, connection.receive, connection.send)
         except ClientGone:
             pass
+        except asyncio.CancelledError:
+            self._answer_for_application()
+            raise
         except BaseException as error:
-            if type(error).__name__ != "WebSocketDisconnect" or self._connection.closed is None:
+            if connection.closed is None or not _is_disconnect(error):
                 logger.exception("Exception in ASGI application\n")
             self._answer_for_application()
-            if isinstance(error, asyncio.CancelledError):
-                raise
         else:
-            if self._state is CONNECTING and self._connection.closed is None:
+            if self._state is CONNECTING and connection.closed is None:
                 logger.error("ASGI callable returned without completing handshake.")
             elif result is not None:
                 logger.error("ASGI callable should return None, but returned '%s'.", result)
             self._answer_for_application()
         finally:
-            self._connection.leave()
+            connection.leave()
 
     def _answer_for_application(self) -> None:
         """The application has ended: say what it has not said, if anybody waits for it."""
-        if self._connection.closed is not None or self.transport.is_closing():
+        if self._connection.phase is not OPENING:
             return
-        if self._state is CONNECTING:
+        if self._denial is None:
             self._refuse(500, b"Internal Server Error")
-        elif self._denial is not None and not self._denial.complete:
-            self._hang_up_with(self._denial.end())
+        else:
+            self._answer_with(self._denial.end())
 
     async def _receive(self) -> Message:
         if not self._connected:
@@ -259,30 +296,36 @@ class WebSocketProtocol(asyncio.Protocol):
             _write(connection, message)
             return
         following = next_application_state(self._state, message)
-        if connection.closed is not None and not (connection.phase is OPEN and message["type"] == "websocket.close"):
-            raise ClientGone("the client has gone")
-        self._ANSWERS[message["type"]](self, message)
+        if connection.phase > OPEN:
+            raise ClientGone("the connection has ended")
+        answer = self._ANSWERS[message["type"]]
+        await answer(self, message)
         self._state = following
 
-    def _accept(self, message: Message) -> None:
-        connection = self._connection
-        agreement = negotiate(self._request.extensions, _DEFLATE) if connection.settings.compression else None
+    async def _accept(self, message: Message) -> None:
+        connection, request = self._connection, self._request
+        subprotocol = message.get("subprotocol")
+        agreement = negotiate(request.extensions, _DEFLATE) if connection.settings.compression else None
         response = build_accept(
-            self._request,
-            subprotocol=message.get("subprotocol"),
+            request,
+            subprotocol=subprotocol,
             headers=message.get("headers") or (),
             default_headers=self._server_state.default_headers,
-            extensions=agreement.header if agreement is not None else None,
+            extensions=None if agreement is None else agreement.header,
         )
         logger.info("%s [accepted]", self._place())
+        if subprotocol and subprotocol not in request.subprotocols:
+            logger.warning(
+                "%s: accepted with the subprotocol %r, which the client did not offer (%s); most clients fail the "
+                "connection then (RFC 6455 section 4.1).",
+                self._place(),
+                subprotocol,
+                ", ".join(map(repr, request.subprotocols)) or "it offered none",
+            )
         self._stop_timer()
         self.transport.write(response)
-        connection.open(Deflate(agreement, _DEFLATE) if agreement is not None else None)
-        if self._early:
-            early, self._early = bytes(self._early), bytearray()
-            connection.feed(early, len(early))
-            if len(early) > EARLY_BYTES:
-                self.transport.resume_reading()
+        connection.open(None if agreement is None else Deflate(agreement, _DEFLATE))
+        # Never from inside `data_received`: uvicorn and uvloop are in the middle of their own hand-over there.
         self._loop.call_soon(self._switch)
 
     def _switch(self) -> None:
@@ -290,30 +333,36 @@ class WebSocketProtocol(asyncio.Protocol):
             self.transport.set_write_buffer_limits(high=self._connection.settings.high_water)
             self.transport.set_protocol(self._connection)
 
-    def _close(self, message: Message) -> None:
-        code, reason = message.get("code", 1000), message.get("reason") or ""
+    async def _close(self, message: Message) -> None:
         if self._connection.phase is OPEN:
-            self._connection.close(1000 if code is None else code, reason)
+            code = message.get("code")
+            code = 1000 if code is None else int(code)
+            check_close_code(code)
+            self._connection.close(code, message.get("reason") or "")
         else:
             logger.info("%s 403", self._place())
             self._refuse(403)
 
-    def _start_denial(self, message: Message) -> None:
-        self._denial = DenialResponse(self._server_state.default_headers)
-        head = self._denial.start(message["status"], message.get("headers") or ())
+    async def _start_denial(self, message: Message) -> None:
+        denial = DenialResponse(self._server_state.default_headers)
+        head = denial.start(message["status"], message.get("headers") or ())
         logger.info("%s %d", self._place(), message["status"])
+        self._denial = denial
         self._stop_timer()
         self.transport.write(head)
 
-    def _continue_denial(self, message: Message) -> None:
+    async def _continue_denial(self, message: Message) -> None:
         assert self._denial is not None
+        await self._connection.written()
+        if self._connection.phase is not OPENING:
+            raise ClientGone("the connection has ended")
         body = self._denial.body(message.get("body", b""), message.get("more_body", False))
         if self._denial.complete:
-            self._hang_up_with(body)
+            self._answer_with(body)
         else:
             self.transport.write(body)
 
-    _ANSWERS: ClassVar[dict[str, Any]] = {
+    _ANSWERS: ClassVar[dict[str, Callable[[Any, Message], Awaitable[None]]]] = {
         "websocket.accept": _accept,
         "websocket.close": _close,
         "websocket.http.response.start": _start_denial,
@@ -324,20 +373,27 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def shutdown(self) -> None:
         """uvicorn stops: close with 1012 at a random moment of the window, and see to it that the task ends."""
-        window = self._connection.settings.drain_window
-        if self._connection.phase is OPENING:
-            if self._state is not RESPONSE and not self.transport.is_closing():
-                self._refuse(503)
-        elif window:
-            self._loop.call_later(random.uniform(0, window), self._restart)
+        if self._stopping:
+            return
+        self._stopping = True
+        window, timeout = self._connection.settings.drain_window, self._config.timeout_graceful_shutdown
+        if timeout is not None:
+            window = min(window, timeout)
+        if self._connection.phase is OPEN and window:
+            self._loop.call_later(random.uniform(0, window), self._end_connection)
         else:
-            self._restart()
-        deadline = self._config.timeout_graceful_shutdown or max(SHUTDOWN_DEADLINE, window + 1)
+            self._end_connection()
+        deadline = max(SHUTDOWN_DEADLINE, window + 1) if timeout is None else timeout
         self._loop.call_later(deadline, self._cancel)
 
-    def _restart(self) -> None:
-        if self._connection.phase is OPEN:
+    def _end_connection(self) -> None:
+        phase = self._connection.phase
+        if phase is OPEN:
             self._connection.close(1012, "")
+        elif phase is CLOSING:
+            self.transport.close()
+        elif phase is OPENING and self._denial is None:
+            self._refuse(503)
 
     def _cancel(self) -> None:
         self._connection.abort()
@@ -351,7 +407,9 @@ class WebSocketProtocol(asyncio.Protocol):
             self._server_state.tasks.discard(self._task)
 
 
-logger = logging.getLogger("uvicorn.error")
+def _is_disconnect(error: BaseException) -> bool:
+    """Whether it says that the client is gone, whatever framework's it is."""
+    return any(kind.__name__ == "WebSocketDisconnect" for kind in type(error).__mro__)
 
 
 def _write(connection: Connection, message: Message) -> None:

@@ -27,9 +27,12 @@ class EngineSettings:
         ping_interval: Seconds between keepalive pings; None for none.
         ping_timeout: Seconds for a pong before the peer is closed with 1011; None for ever.
         handshake_timeout: Seconds from upgrade to accept.
-        close_timeout: Seconds for the peer to answer a close frame.
+        close_timeout: Seconds for the peer to answer a close frame, or to take the response that refuses it.
         drain_window: Seconds over which a server that stops spreads the closes of its connections (1012).
         compression: Whether a client's offer of permessage-deflate (RFC 7692) is taken.
+
+    Raises:
+        ValueError: A number is below what makes sense.
     """
 
     max_message: int = 16 * 1024 * 1024
@@ -43,6 +46,24 @@ class EngineSettings:
     close_timeout: float = 10.0
     drain_window: float = 0.0
     compression: bool = True
+
+    def __post_init__(self) -> None:
+        for names, allowed, words in _BOUNDS:
+            for name in names:
+                value = getattr(self, name)
+                if value is not None and not allowed(value):
+                    raise ValueError(f"expected {words} as {name} of EngineSettings, but got {value!r}")
+
+
+_BOUNDS: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
+    (("max_message", "inbound_messages", "inbound_bytes", "high_water"), lambda number: number >= 1, "1 or more"),
+    (
+        ("send_timeout", "ping_interval", "ping_timeout", "handshake_timeout"),
+        lambda seconds: seconds > 0,
+        "seconds above 0, or None for none,",
+    ),
+    (("close_timeout", "drain_window"), lambda seconds: seconds >= 0, "0 or more seconds"),
+)
 
 
 def _seconds(text: str) -> float | None:
@@ -69,7 +90,7 @@ def from_environment(settings: EngineSettings, environ: Mapping[str, str] = os.e
         environ: The variables.
 
     Raises:
-        ValueError: A value is not of its setting's type.
+        ValueError: A value is not of its setting's type, or below what makes sense.
     """
     changes: dict[str, Any] = {}
     for field in fields(settings):
