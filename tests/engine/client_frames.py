@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+
 TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
 MASK = b"\x37\xfa\x21\x3d"
 
@@ -54,3 +56,8 @@ def client_frame(
 def text(words: str, *, fin: bool = True) -> bytes:
     """A text frame."""
     return client_frame(TEXT, words.encode(), fin=fin)
+
+
+def exact(data: bytes) -> memoryview:
+    """`data` in memory of just its size, so that a sanitizer sees a read beyond it: `bytes` has one byte more."""
+    return memoryview((ctypes.c_ubyte * len(data)).from_buffer_copy(data))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import sys
 import tracemalloc
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +18,11 @@ from tests.engine.client_frames import (
     PONG,
     TEXT,
     client_frame,
+    exact,
     header,
     text,
 )
-from trunkline.engine import events
+from trunkline.engine import _codec_pure, codec as in_use, events
 from trunkline.engine.events import BadData, Close, Ping, Pong, TooBig, Violation
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ class Fed:
 
     def feed(self, *pieces: bytes) -> Fed:
         for piece in pieces:
-            self.events += self.decoder.feed(piece, len(piece), self.messages) or []
+            self.events += self.decoder.feed(exact(piece), len(piece), self.messages) or []
         return self
 
     @property
@@ -374,6 +376,27 @@ def test_what_is_held_is_given_up_at_the_end(codec: Any) -> None:
     assert fed.feed(text("later")).decoder.buffered == 0
 
 
+@pytest.mark.parametrize("opcode", [TEXT, BINARY])
+@pytest.mark.parametrize("last", [client_frame(CONTINUATION), client_frame(CONTINUATION, b"\xff"), b""])
+def test_nothing_is_left_of_messages_that_came_in_pieces(codec: Any, opcode: int, last: bytes) -> None:
+    pieces = (
+        client_frame(opcode, bytes(10_000), fin=False),
+        header(CONTINUATION, 9_000, fin=False),
+        bytes(9_000),
+        last,
+    )
+    Fed(codec).feed(*pieces)
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(50):
+            Fed(codec).feed(*pieces)
+        left = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert left < 10_000
+
+
 @pytest.mark.timeout(60)
 def test_work_is_linear_in_the_bytes_however_they_are_cut(codec: Any) -> None:
     """Joining the parts again at each byte would copy 8 (native: 128) GiB here."""
@@ -585,3 +608,65 @@ def test_masks_of_every_turn(codec: Any) -> None:
     for step in range(1, 20):
         pieces = [frame[i : i + step] for i in range(0, len(frame), step)]
         assert Fed(codec).feed(*pieces).messages == [payload]
+
+
+# The codec in use
+
+
+@pytest.fixture
+def choose(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Chooses as a new process would, with `TRUNKLINE_CODEC` as given and the native codec built or not."""
+
+    def choose(wanted: str | None, *, built: bool = True) -> Any:
+        monkeypatch.delenv("TRUNKLINE_CODEC", raising=False)
+        if wanted is not None:
+            monkeypatch.setenv("TRUNKLINE_CODEC", wanted)
+        if not built:
+            monkeypatch.setitem(sys.modules, "trunkline.engine._codec", None)
+        return in_use._choose()
+
+    return choose
+
+
+def test_the_native_codec_is_taken(choose: Callable[..., Any], native: Any, caplog: pytest.LogCaptureFixture) -> None:
+    assert choose(None) is native
+    assert not caplog.records
+
+
+def test_without_the_native_codec_a_warning_says_what_to_do(
+    choose: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert choose("", built=False) is _codec_pure
+    (record,) = caplog.records
+    assert (record.name, record.levelname) == ("trunkline.engine", "WARNING")
+    assert "the slower one in pure Python is used; install a C compiler and run: pip install" in record.getMessage()
+
+
+def test_pure_python_can_be_asked_for(choose: Callable[..., Any], caplog: pytest.LogCaptureFixture) -> None:
+    assert choose("pure") is _codec_pure
+    assert not caplog.records
+
+
+def test_another_wish_is_refused(choose: Callable[..., Any]) -> None:
+    with pytest.raises(ValueError, match="TRUNKLINE_CODEC is 'pure' or not set, but it is 'native'"):
+        choose("native")
+
+
+def test_what_is_in_use_is_one_codec() -> None:
+    twin = sys.modules["trunkline.engine._codec" if in_use.NATIVE else "trunkline.engine._codec_pure"]
+    for name in ("Decoder", "text_frame", "binary_frame", "frame", "frame_header"):
+        assert getattr(in_use, name) is getattr(twin, name)
+
+
+def test_close_frames() -> None:
+    assert in_use.close_frame(1000, "") == b"\x88\x02\x03\xe8"
+    assert in_use.close_frame(1012, "Tschüß") == b"\x88\x0a\x03\xf4" + "Tschüß".encode()
+    assert in_use.close_frame(1005, "not sent") == b"\x88\x00"
+    assert in_use.close_frame(4000, "€" * 42) == b"\x88\x7d\x0f\xa0" + ("€" * 41).encode()
+    assert in_use.close_frame(1000, "a\ud800b") == b"\x88\x05\x03\xe8a?b"
+
+
+@pytest.mark.parametrize("code", [0, 999, 1004, 1006, 1015, 5000])
+def test_close_frames_that_may_not_be_sent(code: int) -> None:
+    with pytest.raises(ValueError, match="a close code that may be sent is expected"):
+        in_use.close_frame(code, "")

@@ -14,9 +14,6 @@ from typing import TYPE_CHECKING, Any
 from trunkline.engine.events import BadData, TooBig
 from trunkline.status import check_close_code, cut_reason
 
-if TYPE_CHECKING:
-    from trunkline.engine._codec import Decoder, binary_frame, frame, frame_header, text_frame
-
 __all__ = [
     "NATIVE",
     "BadData",
@@ -51,7 +48,9 @@ def _choose() -> Any:
 _codec = _choose()
 NATIVE: bool = _codec.__name__ == "trunkline.engine._codec"
 
-if not TYPE_CHECKING:
+if TYPE_CHECKING:
+    from trunkline.engine._codec import Decoder, binary_frame, frame, frame_header, text_frame
+else:
     Decoder = _codec.Decoder
     binary_frame = _codec.binary_frame
     frame = _codec.frame
