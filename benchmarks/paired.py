@@ -14,7 +14,7 @@ ROUNDS = 15
 
 def header() -> None:
     """Print what the columns of `compare` are."""
-    print(f"{'':28}{'ours':>12}{'Starlette':>12}{'ratio':>9}   lowest to highest of {ROUNDS} rounds")
+    print(f"{'':34}{'ours':>12}{'Starlette':>12}{'ratio':>9}   lowest to highest of {ROUNDS} rounds")
 
 
 def compare(name: str, ours: Callable[[], float], theirs: Callable[[], float]) -> None:
@@ -35,6 +35,6 @@ def compare(name: str, ours: Callable[[], float], theirs: Callable[[], float]) -
     ratios = [their_time / our_time for our_time, their_time in measured]
     our_median, their_median = (statistics.median(column) for column in zip(*measured, strict=True))
     print(
-        f"{name:28}{our_median:>9.2f} us{their_median:>9.2f} us{statistics.median(ratios):>8.2f}x"
+        f"{name:34}{our_median:>9.2f} us{their_median:>9.2f} us{statistics.median(ratios):>8.2f}x"
         f"   {min(ratios):.2f} to {max(ratios):.2f}"
     )

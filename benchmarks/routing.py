@@ -1,6 +1,6 @@
 """Routing side by side with Starlette: microseconds from the router's call to its endpoint's, over the same table.
 
-    python benchmarks/routing.py
+    scripts/bench routing
 
 Both routers get the same routes and the same connections, in interleaved rounds of one run; the endpoints are plain
 ASGI applications that return at once, so that nothing but routing is measured. A ratio is Starlette's time through
@@ -10,20 +10,19 @@ route, where the index has nothing to win.
 
 from __future__ import annotations
 
-import gc
 import random
-import statistics
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import starlette.routing
 
 import trunkline.routing
+from benchmarks.paired import compare, header
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-ROUNDS = 15
 CALLS = 400
 SHAPES = [
     "/status/{n}",
@@ -95,22 +94,12 @@ def cases() -> Iterator[tuple[str, list[tuple[str, str]], list[dict[str, Any]]]]
 
 
 def main() -> None:
-    print(f"{'':30}{'ours':>10}{'Starlette':>12}{'ratio':>9}   lowest to highest of {ROUNDS} rounds")
+    header()
     for name, routes, connections in cases():
-        ours, theirs = router(trunkline.routing, routes), router(starlette.routing, routes)
-        pairs = []
-        for number in range(ROUNDS + 1):
-            order = [ours, theirs] if number % 2 else [theirs, ours]
-            gc.collect()
-            times = {id(app): microseconds(app, connections) for app in order}
-            pairs.append((times[id(ours)], times[id(theirs)]))
-        measured = pairs[1:]  # the first round builds the index and fills caches
-        ratios = [their_time / our_time for our_time, their_time in measured]
-        medians = [statistics.median(column) for column in zip(*measured, strict=True)]
-        print(
-            f"{name:30}{medians[0]:>7.2f} us{medians[1]:>9.2f} us{statistics.median(ratios):>8.2f}x"
-            f"   {min(ratios):.2f} to {max(ratios):.2f}"
+        ours, theirs = (
+            partial(microseconds, router(m, routes), connections) for m in (trunkline.routing, starlette.routing)
         )
+        compare(name, ours, theirs)
 
 
 if __name__ == "__main__":

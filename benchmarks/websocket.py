@@ -1,6 +1,6 @@
 """The `WebSocket` side by side with Starlette's, over an ASGI server that lives in memory.
 
-    python -m benchmarks.websocket
+    scripts/bench websocket
 
 The server answers at once, so that nothing but the class is measured: microseconds for one echo, one send, one
 receive, and for setting up and closing one connection. A ratio is Starlette's time through ours, of the same round.

@@ -1,0 +1,1 @@
+"""WebSocket servers side by side, over real sockets: `python -m benchmarks.servers`."""

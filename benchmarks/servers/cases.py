@@ -1,0 +1,124 @@
+"""What is measured, which figures of it the tables show, and the goals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from benchmarks.servers.peers import BASELINE
+
+__all__ = ["CASES", "COLUMNS", "GOALS", "IDLE", "Case", "Column", "Goal"]
+
+IDLE = 3000  # connections, in the case "hold"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One run of the load generator against a fresh server.
+
+    Attributes:
+        name: What --cases takes.
+        arguments: The load generator's.
+        path: The endpoint, where a server has several.
+        deflate: Whether it means something only to a server that takes the offer to compress.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    path: str = "/text"
+    deflate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One figure of a case. `more` says whether more of it is better."""
+
+    case: str
+    metric: str
+    title: str
+    more: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What a figure of ours should be: `bound` times that of another, or `bound` itself.
+
+    Attributes:
+        text: The goal in words.
+        peer: Whose figure.
+        column: Which.
+        bound: At least this where more is better, at most this where less is.
+        against: Whose figure is 1; None for a bound in the column's own unit.
+        other: Which of its figures, if not the same.
+    """
+
+    text: str
+    peer: str
+    column: tuple[str, str]
+    bound: float
+    against: str | None = BASELINE
+    other: tuple[str, str] | None = None
+
+
+def _binary(name: str, size: int) -> Case:
+    return Case(name, ("echo", "--binary", "--size", str(size), "--connections", "20"), "/binary")
+
+
+def _json(name: str, offer: str) -> Case:
+    return Case(name, ("echo", "--size", "1100", "--deflate", offer), deflate=True)
+
+
+CASES = (
+    Case("echo-1", ("echo",)),
+    Case("echo-16", ("echo", "--window", "16")),
+    _binary("4k", 4096),
+    _binary("64k", 65536),
+    _binary("1m", 1 << 20),
+    _json("deflate", "permessage-deflate; client_max_window_bits"),  # what browsers offer
+    _json("deflate-alone", "permessage-deflate; server_no_context_takeover; client_no_context_takeover"),
+    Case("latency", ("echo", "--rate", "10000")),
+    Case("hold", ("hold", "--connections", str(IDLE), "--window", "16")),
+)
+
+COLUMNS = (
+    Column("echo-1", "per_second", "echo, 1 in flight"),
+    Column("echo-1", "cpu_us", "server's CPU, us per message", more=False),
+    Column("echo-16", "per_second", "echo, 16 in flight"),
+    Column("echo-16", "cpu_us", "server's CPU, us per message", more=False),
+    Column("4k", "per_second", "4 KiB"),
+    Column("64k", "per_second", "64 KiB"),
+    Column("1m", "per_second", "1 MiB"),
+    Column("deflate", "per_second", "compressed, as browsers offer"),
+    Column("deflate", "wire_bytes", "bytes on the wire", more=False),
+    Column("deflate-alone", "per_second", "compressed, no context"),
+    Column("deflate-alone", "wire_bytes", "bytes on the wire", more=False),
+    Column("latency", "p50_us", "p50, us", more=False),
+    Column("latency", "p99_us", "p99, us", more=False),
+    Column("hold", "handshakes_per_second", "handshakes/s"),
+    Column("hold", "kib_per_connection", "KiB per idle connection", more=False),
+)
+
+_ECHO_1, _ECHO_16 = ("echo-1", "per_second"), ("echo-16", "per_second")
+
+GOALS = (
+    Goal("echo, 1 in flight", "trunkline", _ECHO_1, 3.0),
+    Goal("echo, 16 in flight", "trunkline", _ECHO_16, 12.0),
+    Goal("echo, 1 in flight, against Bun", "trunkline", _ECHO_1, 0.8, "bun"),
+    Goal("echo, 16 in flight, against Bun", "trunkline", _ECHO_16, 0.8, "bun"),
+    Goal("Starlette unchanged, 1 in flight", "trunkline-starlette", _ECHO_1, 2.0),
+    Goal("Starlette unchanged, 16 in flight", "trunkline-starlette", _ECHO_16, 4.0),
+    Goal("binary, 4 KiB", "trunkline", ("4k", "per_second"), 2.5),
+    Goal("binary, 64 KiB", "trunkline", ("64k", "per_second"), 1.2),
+    Goal("binary, 1 MiB", "trunkline", ("1m", "per_second"), 1.2),
+    Goal("compressed JSON", "trunkline", ("deflate", "per_second"), 1.5),
+    Goal(
+        "bytes on the wire, where neither keeps a context",
+        "trunkline",
+        ("deflate-alone", "wire_bytes"),
+        1.1,
+    ),
+    Goal("p99 against the other's p50", "trunkline", ("latency", "p99_us"), 1.0, other=("latency", "p50_us")),
+    Goal("KiB per idle connection", "trunkline", ("hold", "kib_per_connection"), 8.0, None),
+    Goal("handshakes per second", "trunkline", ("hold", "handshakes_per_second"), 4.0),
+    Goal("codec in pure Python, 1 in flight", "trunkline-pure", _ECHO_1, 2.0),
+    Goal("codec in pure Python, 16 in flight", "trunkline-pure", _ECHO_16, 2.0),
+)

@@ -1,0 +1,22 @@
+# The benchmark installs what this imports.
+# mypy: ignore-errors
+"""python socketify_server.py PORT"""
+
+from __future__ import annotations
+
+import sys
+
+from socketify import App, CompressOptions
+
+app = App()
+app.ws(
+    "/*",
+    {
+        "compression": CompressOptions.SHARED_COMPRESSOR,
+        "max_payload_length": 16 * 1024 * 1024,
+        "max_backpressure": 64 * 1024 * 1024,
+        "message": lambda websocket, message, opcode: websocket.send(message, opcode, True),
+    },
+)
+app.listen({"host": "127.0.0.1", "port": int(sys.argv[1])}, lambda config: None)
+app.run()
