@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from trunkline.concurrency import is_async_callable, run_in_threadpool
 from trunkline.exceptions import HTTPException, TrunklineError
-from trunkline.middleware.exceptions import end_websocket, has_handlers, wrap_app_handling_exceptions
+from trunkline.middleware.exceptions import end_websocket, has_handlers, serve_request, wrap_app_handling_exceptions
 from trunkline.requests import Request
 from trunkline.responses import PlainTextResponse
 from trunkline.states import WebSocketDisconnect
@@ -161,7 +161,7 @@ def request_response(func: Callable[[Request], Any]) -> ASGIApp:
                 )
             await response(scope, receive, send)
 
-        await wrap_app_handling_exceptions(answer, request)(scope, receive, send)
+        await serve_request(answer, request, scope, receive, send)
 
     return app
 

@@ -69,6 +69,10 @@ class _Handlers:
             handlers = handlers.outer
 
 
+def _handlers_of(scope: Scope) -> _Handlers:
+    return scope.get(_KEY) or _Handlers({}, {})
+
+
 def has_handlers(scope: Scope) -> bool:
     """Whether an application of ours is around: one of another framework does not know our exceptions."""
     return _KEY in scope
@@ -88,47 +92,53 @@ def wrap_app_handling_exceptions(app: ASGIApp, conn: Request[Any] | WebSocket[An
         app: What is to be called.
         conn: The `Request` or `WebSocket` that the handlers get: the endpoint's own.
     """
-    handlers = conn.scope.get(_KEY) or _Handlers({}, {})
-    if isinstance(conn, WebSocket):
-        return _around_websocket(app, conn, handlers)
-    return _around_request(app, conn, handlers)
 
-
-def _around_request(app: ASGIApp, request: Request[Any], handlers: _Handlers) -> ASGIApp:
     async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
-        started = False
-
-        async def sender(message: Message) -> None:
-            nonlocal started
-            started = started or message["type"] == "http.response.start"
-            await send(message)
-
-        try:
-            await app(scope, receive, sender)
-        except Exception as exc:
-            handler = handlers.find(exc)
-            if handler is None or exc is handlers.settled:
-                raise
-            if started:
-                raise RuntimeError("Caught handled exception, but response already started.") from exc
-            handlers.settled = exc
-            response = await call_handler(handler, request, exc)
-            if response is None:
-                raise RuntimeError(f"a response was expected from the exception handler {handler!r}, not None") from exc
-            await response(scope, receive, sender)
-            _forget(exc, handlers)
-
-    return wrapped
-
-
-def _around_websocket(app: ASGIApp, websocket: WebSocket[Any], handlers: _Handlers) -> ASGIApp:
-    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        if not isinstance(conn, WebSocket):
+            await serve_request(app, conn, scope, receive, send)
+            return
+        handlers = _handlers_of(conn.scope)
         try:
             await app(scope, receive, send)
         except Exception as exc:
-            await _settle(websocket, exc, handlers)
+            await _settle(conn, exc, handlers)
 
     return wrapped
+
+
+async def serve_request(app: ASGIApp, request: Request[Any] | None, scope: Scope, receive: Receive, send: Send) -> None:
+    """Call an application for an HTTP request, with the exception handlers of the applications around it.
+
+    Args:
+        app: What is to be called.
+        request: What the handlers get; made for them if left out.
+        scope: The scope of the request.
+        receive: Its receive channel.
+        send: Its send channel.
+    """
+    handlers = _handlers_of(scope)
+    started = False
+
+    async def sender(message: Message) -> None:
+        nonlocal started
+        started = started or message["type"] == "http.response.start"
+        await send(message)
+
+    try:
+        await app(scope, receive, sender)
+    except Exception as exc:
+        handler = handlers.find(exc)
+        if handler is None or exc is handlers.settled:
+            raise
+        if started:
+            raise RuntimeError("Caught handled exception, but response already started.") from exc
+        handlers.settled = exc
+        conn = Request(scope, receive, send) if request is None else request
+        response = await call_handler(handler, conn, exc)
+        if response is None:
+            raise RuntimeError(f"a response was expected from the exception handler {handler!r}, not None") from exc
+        await response(scope, receive, sender)
+        _forget(exc, handlers)
 
 
 def _forget(exc: Exception, handlers: _Handlers) -> None:
@@ -231,7 +241,7 @@ class ExceptionMiddleware:
             return
         handlers = scope[_KEY] = _Handlers(self._by_class, self._by_status, scope.get(_KEY))
         if kind == "http":
-            await _around_request(self.app, Request(scope, receive, send), handlers)(scope, receive, send)
+            await serve_request(self.app, None, scope, receive, send)
             return
         try:
             await self.app(scope, receive, send)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from datetime import datetime
@@ -32,6 +33,16 @@ MESSAGES: Mapping[str, _Messages] = {
     "http": _Messages("http.response.start", "http.response.body"),
     "websocket": _Messages("websocket.http.response.start", "websocket.http.response.body"),
 }
+
+
+@functools.lru_cache(128)
+def _content_type(media_type: str, charset: str) -> tuple[bytes, bytes]:
+    is_bare_text = media_type.startswith("text/") and "charset=" not in media_type.lower()
+    value = f"{media_type}; charset={charset}" if is_bare_text else media_type
+    header = (b"content-type", value.encode("latin-1"))
+    check_headers((header,))
+    return header
+
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _CONTROL_OR_SEMICOLON = re.compile(r"[\x00-\x1f\x7f;]")
@@ -96,17 +107,17 @@ class Response:
         Args:
             headers: Those given to the constructor.
         """
-        all_headers = MutableHeaders(headers)
-        check_headers(all_headers.raw)
+        raw = MutableHeaders(headers).raw
+        check_headers(raw)
+        given = dict(raw)
         body = getattr(self, "body", None)
         # RFC 9110 section 8.6: 1xx and 204 have no Content-Length, and that of a 304 is of the body it stands for.
-        if body is not None and self.status_code >= 200 and self.status_code not in (204, 304):
-            all_headers.setdefault("content-length", str(len(body)))
-        if self.media_type is not None:
-            is_bare_text = self.media_type.startswith("text/") and "charset=" not in self.media_type.lower()
-            charset = f"; charset={self.charset}" if is_bare_text else ""
-            all_headers.setdefault("content-type", self.media_type + charset)
-        self.raw_headers = all_headers.raw
+        has_length = body is not None and self.status_code >= 200 and self.status_code not in (204, 304)
+        if has_length and b"content-length" not in given:
+            raw.append((b"content-length", b"%d" % len(self.body)))
+        if self.media_type is not None and b"content-type" not in given:
+            raw.append(_content_type(self.media_type, self.charset))
+        self.raw_headers = raw
 
     @property
     def headers(self) -> MutableHeaders:
