@@ -463,6 +463,8 @@ def test_messages_come_as_the_encoding_says(encoding: str | None, messages: list
         ("bytes", {**text("a"), "bytes": None}, "Expected bytes websocket messages, but got text"),
         ("json", text("{"), "Malformed JSON data received."),
         ("json", binary(b"\xff"), "Malformed JSON data received."),
+        ("json", text("[" * 100_000), "Malformed JSON data received."),
+        ("json", text("9" * 10_000), "Malformed JSON data received."),
         ("json", {"type": "websocket.receive"}, "Expected json websocket messages, but got neither"),
         (
             None,

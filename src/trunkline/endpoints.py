@@ -321,7 +321,7 @@ class WebSocketEndpoint:
     async def _decode_json(self, websocket: WebSocket, data: str | bytes) -> Any:
         try:
             return json.loads(data if isinstance(data, str) else data.decode())
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:  # the latter for brackets nested more deeply than the stack
             await websocket.close(WS_1003_UNSUPPORTED_DATA)
             raise RuntimeError("Malformed JSON data received.") from error
 
