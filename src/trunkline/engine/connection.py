@@ -487,7 +487,9 @@ class Connection(asyncio.BufferedProtocol):
         if self.phase is OPEN and not self._write_paused:
             # The peer keeps up. The others' turn, all the same: a sender that never waits would starve them.
             await asyncio.sleep(0)
-        await self.written()
+        while self.phase is OPEN and not self.writable:
+            self.flush()
+            await self.written()
         if self.phase is not OPEN:
             raise ClientGone("the connection has ended")
 

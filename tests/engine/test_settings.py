@@ -1,0 +1,63 @@
+"""The limits of a connection, and where they come from."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+
+from trunkline.engine.settings import EngineSettings, from_environment
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("MAX_MESSAGE", "65536", 65536),
+        ("CLOSE_TIMEOUT", "1.5", 1.5),
+        ("PING_INTERVAL", "5", 5.0),
+        ("PING_INTERVAL", "none", None),
+        ("SEND_TIMEOUT", "0", None),
+        ("HANDSHAKE_TIMEOUT", "", None),
+        ("COMPRESSION", "off", False),
+        ("COMPRESSION", "True", True),
+    ],
+)
+def test_a_variable_sets_its_limit_and_no_other(name: str, text: str, value: object) -> None:
+    changed = from_environment(EngineSettings(compression=not value), {f"TRUNKLINE_WS_{name}": text})
+    assert getattr(changed, name.lower()) == value
+    others = [field.name for field in fields(changed) if field.name not in (name.lower(), "compression")]
+    assert all(getattr(changed, other) == getattr(EngineSettings(), other) for other in others)
+
+
+def test_without_variables_the_settings_stay_the_same_object() -> None:
+    settings = EngineSettings(max_message=5)
+    assert from_environment(settings, {"TRUNKLINE_WS": "1", "PATH": "/"}) is settings
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "kind"),
+    [("MAX_MESSAGE", "1M", "int"), ("COMPRESSION", "maybe", "bool"), ("SEND_TIMEOUT", "soon", "float | None")],
+)
+def test_a_value_of_another_type_is_refused_with_the_name_of_its_variable(name: str, text: str, kind: str) -> None:
+    with pytest.raises(ValueError, match=f"TRUNKLINE_WS_{name} is of type {kind.replace('|', '.')}, but got '{text}'"):
+        from_environment(EngineSettings(), {f"TRUNKLINE_WS_{name}": text})
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        ({"max_message": 0}, "expected 1 or more as max_message of EngineSettings, but got 0"),
+        ({"inbound_messages": 0}, "1 or more as inbound_messages"),
+        ({"high_water": -1}, "1 or more as high_water"),
+        ({"ping_interval": 0}, "seconds above 0, or None for none, as ping_interval"),
+        ({"send_timeout": float("nan")}, "as send_timeout"),
+        ({"drain_window": -0.1}, "0 or more seconds as drain_window"),
+    ],
+)
+def test_a_limit_that_makes_no_sense_is_refused(limits: dict[str, float], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        EngineSettings(**limits)  # type: ignore[arg-type]  # that is what is tested
+
+
+def test_zero_is_allowed_where_it_means_at_once() -> None:
+    assert EngineSettings(close_timeout=0, drain_window=0).close_timeout == 0
