@@ -1,4 +1,7 @@
-"""One call of an ASGI application with everything the client says given beforehand, and what came of it."""
+"""One call of an ASGI application with everything the client says given beforehand, and what came of it.
+
+`call` is for asynchronous tests. `run`, `http` and `websocket` are for plain ones, and raise what the application does.
+"""
 
 from __future__ import annotations
 
@@ -50,8 +53,12 @@ class Outcome:
         return b"".join(message.get("body", b"") for message in self.sent)
 
     @property
+    def text(self) -> str:
+        return self.body.decode()
+
+    @property
     def headers(self) -> dict[str, str]:
-        return {name.decode(): value.decode() for name, value in self.sent[0]["headers"]}
+        return {name.decode(): value.decode("latin-1") for name, value in self.sent[0]["headers"]}
 
 
 class Lost(OSError):
@@ -110,3 +117,39 @@ def _common(headers: dict[str, str] | None) -> dict[str, Any]:
         "server": ("testserver", 80),
         "extensions": DENIAL,
     }
+
+
+def run(app: ASGIApp, scope: Scope, *incoming: Message, backend: str = "asyncio") -> list[Message]:
+    """What an application sends for a scope, in an event loop of its own."""
+    return _run(app, scope, incoming, backend).sent
+
+
+def http(app: ASGIApp, path: str, /, method: str = "GET", **scope: Any) -> Outcome:
+    """The answer to a request without a body."""
+    full: Scope = {"type": "http", "method": method, "path": path, "query_string": b"", "headers": [], **scope}
+    return _run(app, full, [{"type": "http.request", "body": b"", "more_body": False}])
+
+
+def websocket(app: ASGIApp, path: str, /, *incoming: Message, **scope: Any) -> list[Message]:
+    """What a WebSocket application sends; the connect message comes by itself."""
+    full: Scope = {"type": "websocket", "path": path, "query_string": b"", "headers": [], "subprotocols": [], **scope}
+    return run(app, full, CONNECT, *incoming)
+
+
+def _run(app: ASGIApp, scope: Scope, incoming: Iterable[Message], backend: str = "asyncio") -> Outcome:
+    outcome = anyio.run(call, app, scope, incoming, backend=backend)
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome
+
+
+def text(data: str) -> Message:
+    return {"type": "websocket.receive", "text": data}
+
+
+def binary(data: bytes) -> Message:
+    return {"type": "websocket.receive", "bytes": data}
+
+
+def disconnect(code: int = 1000) -> Message:
+    return {"type": "websocket.disconnect", "code": code, "reason": ""}

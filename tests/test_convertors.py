@@ -11,12 +11,11 @@ import pytest
 import starlette.convertors
 from hypothesis import given, strategies as st
 
+from tests.asgi_call import http
 from trunkline import convertors
 from trunkline.convertors import CONVERTOR_TYPES, Convertor, ParameterError, register_url_convertor
 from trunkline.exceptions import TrunklineError
 from trunkline.routing import Route, Router
-
-from .asgi_calls import http
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
+from tests.asgi_call import binary, disconnect, http, run, text, websocket
 from trunkline.endpoints import EndpointError, HTTPEndpoint, WebSocketEndpoint
 from trunkline.exceptions import HTTPException, WebSocketException
 from trunkline.middleware.exceptions import ExceptionMiddleware
 from trunkline.responses import PlainTextResponse, Response
 from trunkline.routing import Route, Router, WebSocketRoute
 from trunkline.states import WebSocketDisconnect
-
-from .asgi_calls import binary, disconnect, http, run, text, websocket
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

@@ -13,6 +13,7 @@ import pytest
 import starlette.routing
 from starlette._utils import get_route_path as reference_route_path
 
+from tests.asgi_call import http, run, websocket
 from trunkline.middleware import Middleware
 from trunkline.middleware.exceptions import ExceptionMiddleware
 from trunkline.responses import PlainTextResponse, Response
@@ -34,8 +35,6 @@ from trunkline.routing import (
     request_response,
     websocket_session,
 )
-
-from .asgi_calls import http, run, websocket
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -220,7 +219,8 @@ def test_a_url_of_a_websocket_route_is_one() -> None:
 @pytest.mark.parametrize("path", ["/missing", "//rooms/a", "/rooms", "", "rooms/a", "/rooms/a/b", "/rooms/"])
 def test_an_unknown_path_is_404_for_http_and_a_refused_handshake_for_a_websocket(path: str) -> None:
     router = Router([Route("/rooms/{room}", page), WebSocketRoute("/rooms/{room}", talk)], redirect_slashes=False)
-    assert http(router, path)[::2] == (404, "Not Found")
+    answer = http(router, path)
+    assert (answer.status, answer.text) == (404, "Not Found")
     assert run(router, {"type": "websocket", "path": path, "headers": []}) == [REFUSED]
 
 

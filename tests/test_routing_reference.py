@@ -12,10 +12,9 @@ import starlette.routing
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 import trunkline.routing
+from tests.asgi_call import run
 from trunkline.routing import BaseRoute, Match, _index
 from trunkline.routing._index import RouteIndex, RouteList
-
-from .asgi_calls import run
 
 SEGMENTS = ["a", "b", "ab", "{}", "{:int}", "{:path}", "a{}", "{}b", "{:float}", "a.b", "a(b)", "ü"]
 VALUES = ["a", "b", "ab", "7", "7.5", "a7", "", "a.b", "a(b)", "ü", "..", "%2f", "\\", "//", "\r", "?", "Ab"]
