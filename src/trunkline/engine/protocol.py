@@ -257,7 +257,7 @@ class WebSocketProtocol(asyncio.Protocol):
             result: object = await self._config.loaded_app(self._scope, connection.receive, connection.send)
         except ClientGone:
             pass
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, GeneratorExit):
             self._answer_for_application()
             raise
         except BaseException as error:
