@@ -17,7 +17,8 @@ True at all times:
 - `store` is a bytes object that nobody else has seen; its first `size` bytes (of `room`) are written, and no other
   byte is read. It grows by doubling, to what has arrived: a declared length only ever keeps it smaller.
 - Each byte is copied once, plus the doublings: the work is linear however the stream is cut.
-- Lengths are unsigned 64-bit numbers below 2**63, checked against the limit before they are used as sizes.
+- Lengths and limits are unsigned 64-bit numbers below 2**63, so that no sum of two overflows; a length becomes a size
+  only together with bytes that are there.
 - While Python code runs (`inflate`) the message has left the decoder. A decoder is `ended` while `feed` works, so
   whatever raises leaves it ended, and a `feed` inside a `feed` does nothing.
 """
@@ -53,8 +54,6 @@ cdef enum:
     KNOWN_OPCODES = 0b11100000111
     HELD = 6 + 125  # a control frame with its header; a data frame's header takes 14 at most
     NOTHING = 0  # in place of the opcode of a message
-
-cdef uint64_t LARGEST = 1 << 62  # a limit above it is no limit, and sums of sizes stay below 2**63
 
 cdef enum Fault:
     RESERVED_BIT = -10
@@ -235,7 +234,7 @@ cdef class Decoder:
     def __init__(self, Py_ssize_t max_message, inflate=None):
         if max_message < 0:
             raise ValueError(f"max_message is a number of bytes, 0 or more, but it is {max_message}")
-        self.max_message = min(<uint64_t>max_message, LARGEST)
+        self.max_message = max_message
         self.inflate = inflate
 
     def __dealloc__(self):
