@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.cookies
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import anyio
 import pytest
@@ -14,7 +14,8 @@ from hypothesis import example, given, strategies as st
 
 from trunkline.datastructures import URL, Address, State, URLPath
 from trunkline.exceptions import HTTPException
-from trunkline.requests import ClientDisconnect, HTTPConnection, Request, cookie_parser
+from trunkline.requests import ClientDisconnect, HTTPConnection, Request, cookie_parser, empty_send
+from trunkline.websockets import WebSocket
 
 if TYPE_CHECKING:
     from trunkline.types import Message, Receive
@@ -159,6 +160,20 @@ def test_the_state_is_that_of_the_scope_and_made_where_it_is_missing() -> None:
 
     assert with_state["state"] == {"a": 1, "b": 2}
     assert without["state"] == {"c": 3}
+
+
+class Kept(TypedDict):
+    """What a lifespan yields."""
+
+    pool: str
+
+
+def test_the_state_may_have_a_type_of_ones_own() -> None:
+    pool: str = HTTPConnection[Kept](scope(state={"pool": "a"})).state["pool"]
+    of_a_websocket: str = WebSocket[Kept](scope("websocket", state={"pool": "b"}), receiving(), empty_send).state[
+        "pool"
+    ]
+    assert (pool, of_a_websocket) == ("a", "b")
 
 
 def test_the_application_is_that_of_the_scope() -> None:

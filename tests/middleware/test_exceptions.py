@@ -101,6 +101,16 @@ async def test_another_exception_after_accept_closes_with_1011_and_is_raised() -
     assert outcome.close == (1011, "")
 
 
+@pytest.mark.parametrize("exc", [RuntimeError("broken"), HTTPException(500), WebSocketException(4000)], ids=repr)
+@pytest.mark.parametrize("accept", [False, True])
+async def test_nothing_is_logged_because_the_server_logs_what_is_raised(
+    exc: Exception, caplog: pytest.LogCaptureFixture, *, accept: bool
+) -> None:
+    caplog.set_level("DEBUG")
+    await opened(app_raising(exc, accept=accept))
+    assert [record for record in caplog.records if record.name.startswith("trunkline")] == []
+
+
 async def test_a_disconnect_is_raised_and_nothing_sent() -> None:
     exc = WebSocketDisconnect(1001)
     outcome = await opened(app_raising(exc, accept=True))
