@@ -6,6 +6,7 @@ asyncio only overrides that fixture.
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
@@ -14,6 +15,12 @@ from trunkline.testclient import TestClient
 
 if TYPE_CHECKING:
     from trunkline.types import ASGIApp
+
+
+# A shell starts what it puts in the background (`scripts/test &`) with SIGINT ignored, and child processes inherit
+# that: those that a test interrupts would not notice.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class ClientFactory(Protocol):
