@@ -121,9 +121,10 @@ async def test_an_empty_message_is_a_message(peer: Peer) -> None:
 
 async def test_invalid_json_says_so(peer: Peer) -> None:
     websocket = await peer.accepted()
-    peer.sends("{")
-    with pytest.raises(json.JSONDecodeError):
-        await websocket.receive_json()
+    for text in ("{", "[" * 100_000, "9" * 5_000):
+        peer.sends(text)
+        with pytest.raises(json.JSONDecodeError):
+            await websocket.receive_json()
     peer.says({"type": "websocket.receive", "bytes": b"\xff"})
     with pytest.raises(WebSocketPayloadError, match="invalid start byte") as caught:
         await websocket.receive_json(mode="binary")

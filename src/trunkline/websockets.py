@@ -64,7 +64,16 @@ _LOSS: Message = {"type": "websocket.disconnect", "code": 1006, "reason": ""}
 
 # Compact and not ASCII-escaped; made once, because `json.dumps` makes an encoder per call for settings of one's own.
 _encode_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
-_decode_json = json.loads
+
+
+def _decode_json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        raise
+    except (RecursionError, ValueError) as error:
+        # Nested too deeply, or a number of too many digits: what the client sent is no better than bad syntax.
+        raise json.JSONDecodeError(str(error), text, 0) from None
 
 
 def _check_mode(mode: str) -> None:
