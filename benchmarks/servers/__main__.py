@@ -22,7 +22,7 @@ from benchmarks.servers.cases import CASES
 from benchmarks.servers.measure import NotMeasured, measure
 from benchmarks.servers.peers import BASELINE, PEERS, Missing, install, versions
 from benchmarks.servers.report import PAGE, terminal, write
-from benchmarks.servers.results import Results
+from benchmarks.servers.results import Results, load, save
 
 ROUNDS, SECONDS = 5, 1.0
 QUICK_SECONDS = 0.5
@@ -45,10 +45,6 @@ def _machine() -> str:
     return f"{os.cpu_count()} cores ({model}), Linux {platform.release().partition('-')[0]}"
 
 
-def _average() -> str:
-    return f"{os.getloadavg()[0]:.1f}"
-
-
 def run(results: Results, peers: list[Any], cases: list[Any], rounds: int, seconds: float) -> None:
     """Measure, and put the figures into `results`."""
     for number in range(rounds):
@@ -69,10 +65,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts/bench servers", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--quick", action="store_true", help="one short round, printed only")
     parser.add_argument("--peers", metavar="NAMES", help=f"only these, and {BASELINE}: see benchmarks/servers/peers.py")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"instead of {ROUNDS}")
     parser.add_argument("--cases", metavar="NAMES", help="only these: see benchmarks/servers/cases.py")
+    parser.add_argument("--again", action="store_true", help="only write the page again, from the last whole run")
     asked = parser.parse_args()
+    if asked.again:
+        write(load())
+        return
     peers, cases = _chosen(PEERS, asked.peers, BASELINE), _chosen(CASES, asked.cases)
-    rounds, seconds = (1, QUICK_SECONDS) if asked.quick else (ROUNDS, SECONDS)
+    rounds, seconds = (1, QUICK_SECONDS) if asked.quick else (asked.rounds, SECONDS)
     try:
         missing = install(peers)
     except Missing as reason:
@@ -84,14 +85,14 @@ def main() -> None:
         "seconds": seconds,
         "machine": _machine(),
         "versions": versions(),
-        "load_before": _average(),
+        "load_before": os.getloadavg()[0],
     }
     results = Results(about, missing=missing)
     run(results, [peer for peer in peers if peer.name not in missing], cases, rounds, seconds)
-    about["load_after"] = _average()
     print(terminal(results))
-    if sys.argv[1:]:
+    if asked.quick or asked.peers or asked.cases:
         return
+    save(results)
     write(results)
     print(f"\nwritten: {PAGE} and its plot")
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from benchmarks.servers.peers import BASELINE
 
-__all__ = ["CASES", "COLUMNS", "GOALS", "IDLE", "Case", "Column", "Goal"]
+__all__ = ["CASES", "COLUMNS", "GOALS", "IDLE", "TABLES", "Case", "Column", "Goal"]
 
 IDLE = 3000  # connections, in the case "hold"
 
@@ -79,23 +79,34 @@ CASES = (
     Case("hold", ("hold", "--connections", str(IDLE), "--window", "16")),
 )
 
-COLUMNS = (
-    Column("echo-1", "per_second", "echo, 1 in flight"),
-    Column("echo-1", "cpu_us", "server's CPU, us per message", more=False),
-    Column("echo-16", "per_second", "echo, 16 in flight"),
-    Column("echo-16", "cpu_us", "server's CPU, us per message", more=False),
-    Column("4k", "per_second", "4 KiB"),
-    Column("64k", "per_second", "64 KiB"),
-    Column("1m", "per_second", "1 MiB"),
-    Column("deflate", "per_second", "compressed, as browsers offer"),
-    Column("deflate", "wire_bytes", "bytes on the wire", more=False),
-    Column("deflate-alone", "per_second", "compressed, no context"),
-    Column("deflate-alone", "wire_bytes", "bytes on the wire", more=False),
-    Column("latency", "p50_us", "p50, us", more=False),
-    Column("latency", "p99_us", "p99, us", more=False),
-    Column("hold", "handshakes_per_second", "handshakes/s"),
-    Column("hold", "kib_per_connection", "KiB per idle connection", more=False),
-)
+TABLES = {
+    "Text of 128 bytes, 100 connections": (
+        Column("echo-1", "per_second", "1 in flight, messages/s"),
+        Column("echo-1", "cpu_us", "server's CPU, us/message", more=False),
+        Column("echo-16", "per_second", "16 in flight, messages/s"),
+        Column("echo-16", "cpu_us", "server's CPU, us/message", more=False),
+    ),
+    "Binary messages, 20 connections, 1 in flight": (
+        Column("4k", "per_second", "4 KiB, messages/s"),
+        Column("64k", "per_second", "64 KiB, messages/s"),
+        Column("1m", "per_second", "1 MiB, messages/s"),
+    ),
+    "JSON of 1 KiB under permessage-deflate, 100 connections, 1 in flight": (
+        Column("deflate", "per_second", "as browsers offer it, messages/s"),
+        Column("deflate", "wire_bytes", "bytes on the wire", more=False),
+        Column("deflate-alone", "per_second", "no context kept, messages/s"),
+        Column("deflate-alone", "wire_bytes", "bytes on the wire", more=False),
+    ),
+    "Latency of text of 128 bytes, 100 connections, 10 000 messages per second offered": (
+        Column("latency", "p50_us", "p50, us", more=False),
+        Column("latency", "p99_us", "p99, us", more=False),
+    ),
+    "Opening and holding 3000 connections": (
+        Column("hold", "handshakes_per_second", "handshakes/s"),
+        Column("hold", "kib_per_connection", "KiB per idle connection", more=False),
+    ),
+}
+COLUMNS = tuple(column for table in TABLES.values() for column in table)
 
 _ECHO_1, _ECHO_16 = ("echo-1", "per_second"), ("echo-16", "per_second")
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["BASELINE", "LOAD", "PEERS", "Missing", "Peer", "install", "versions"]
+__all__ = ["BASELINE", "INSTALLED", "LOAD", "PEERS", "Missing", "Peer", "install", "versions"]
 
 HERE = Path(__file__).parent
 PROGRAMS = HERE / "programs"
@@ -187,9 +187,28 @@ def install(peers: Iterable[Peer]) -> dict[str, str]:
     return missing
 
 
+_IS_NATIVE = (
+    "import sys; sys.path.insert(0, sys.argv[1]); from trunkline.engine.codec import NATIVE; sys.exit(not NATIVE)"
+)
+
+
+def _check_codec() -> None:
+    """What is measured as the native codec must be that, and not the one that takes over without it."""
+    try:
+        _call(PYTHON, "-c", _IS_NATIVE, SOURCE)
+    except Missing:
+        raise Missing("the native codec is not built in src/ for this Python: pip install --editable .") from None
+
+
 def _install(peer: Peer) -> None:
+    _get(peer)
     if peer.name == "limit":
         _compile(LIMIT)
+    if peer.ours and not peer.environment:
+        _check_codec()
+
+
+def _get(peer: Peer) -> None:
     stamp = INSTALLED / f"{peer.name}.installed"
     wanted = " ".join((*peer.pip, *peer.npm))
     if stamp.exists() and stamp.read_text() == wanted:

@@ -6,12 +6,10 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.servers.cases import COLUMNS, GOALS
+from benchmarks.servers.cases import COLUMNS, GOALS, TABLES
 from benchmarks.servers.peers import BASELINE, PEERS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from benchmarks.servers.cases import Column, Goal
     from benchmarks.servers.results import Results, Spread
 
@@ -19,6 +17,7 @@ __all__ = ["PAGE", "PLOT", "markdown", "plot", "terminal", "write"]
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 PLOT = PAGE.with_suffix(".svg")
+BUSY = 0.7
 BEGIN, END = "<!-- written by scripts/bench servers -->\n", "<!-- end of what is written -->\n"
 
 
@@ -57,7 +56,7 @@ def terminal(results: Results) -> str:
     return "\n".join(lines)
 
 
-def _table(results: Results, columns: list[Column], *, ratios: bool) -> list[str]:
+def _table(results: Results, columns: tuple[Column, ...], *, ratios: bool) -> list[str]:
     lines = ["| | " + " | ".join(column.title for column in columns) + " |", "|---" * (len(columns) + 1) + "|"]
     for peer in PEERS:
         if peer.name in results.missing:
@@ -85,19 +84,13 @@ def _verdict(results: Results, goal: Goal) -> str:
     return f"| {goal.text} | {bound} | {shown} | {'yes' if met else '**no**'} |"
 
 
-def _groups(columns: Iterable[Column]) -> Iterable[tuple[str, list[Column]]]:
-    of = {"echo-1": 0, "echo-16": 0, "4k": 1, "64k": 1, "1m": 1, "deflate": 2, "deflate-alone": 2}
-    titles = (
-        "Text of 128 bytes, 100 connections: messages per second",
-        "Binary messages, 20 connections, 1 in flight: messages per second",
-        "JSON of about 1 KiB, permessage-deflate, 100 connections, 1 in flight: messages per second",
-        "Latency at 10 000 messages per second, opening, idle connections",
+def _quiet(average: float) -> str:
+    if average < BUSY:
+        return f"Nothing else ran (load average before: {average:.1f})."
+    return (
+        f"**It was not quiet**: other programs used the same cores (load average before: {average:.1f}). Rates are too "
+        "low and spreads wide; what can be read from it are ratios, and the server's CPU time per message."
     )
-    columns = list(columns)
-    for group, title in enumerate(titles):
-        found = [column for column in columns if of.get(column.case, 3) == group]
-        if found:
-            yield title, found
 
 
 def markdown(results: Results) -> str:
@@ -106,8 +99,7 @@ def markdown(results: Results) -> str:
     lines = [
         f"Measured on {about['date']} with `{about['command']}`: {about['rounds']} rounds, every server in each, "
         f"{about['seconds']:g} s each after a warm-up.",
-        f"Machine: {about['machine']}; one core for the server, one for the load. Load average before: "
-        f"{about['load_before']}; after: {about['load_after']} (this program itself keeps one to two cores busy).",
+        f"Machine: {about['machine']}; one core for the server, one for the load. {_quiet(about['load_before'])}",
         "",
         f"Versions: {', '.join(about['versions'])}.",
         "",
@@ -119,7 +111,7 @@ def markdown(results: Results) -> str:
         "|---|---|---|---|",
         *(_verdict(results, goal) for goal in GOALS),
     ]
-    for title, columns in _groups(_measured(results)):
+    for title, columns in TABLES.items():
         lines += ["", f"### {title}", "", *_table(results, columns, ratios=False)]
         lines += ["", "Ratios to uvicorn's `websockets-sansio`:", "", *_table(results, columns, ratios=True)]
     lines += ["", "### What is missing", ""]
@@ -130,8 +122,14 @@ def markdown(results: Results) -> str:
 
 # --- the plot ---------------------------------------------------------------------------------------------------------
 
-_PANELS = ("echo-1", "echo-16", "4k", "hold")
-_WIDTH, _ROW, _LABELS, _BARS, _TOP = 760, 20, 230, 420, 34
+_PANELS = {
+    ("echo-1", "per_second"): "Echo of 128 bytes, 1 message in flight",
+    ("echo-16", "per_second"): "Echo of 128 bytes, 16 messages in flight",
+    ("4k", "per_second"): "Echo of 4 KiB, binary",
+    ("deflate-alone", "per_second"): "Echo of 1 KiB of JSON, compressed",
+    ("hold", "handshakes_per_second"): "Opening handshakes",
+}
+_WIDTH, _ROW, _LABELS, _BARS, _TOP, _BEYOND = 760, 20, 230, 420, 34, 40
 _STYLE = """
   text { font: 12px system-ui, sans-serif; fill: #24292f }
   .title { font-weight: 600; font-size: 13px }
@@ -144,22 +142,20 @@ _STYLE = """
 """
 
 
-def _panel(results: Results, column: Column, top: int) -> tuple[list[str], int]:
+def _panel(results: Results, key: tuple[str, str], top: int) -> tuple[list[str], int]:
     """Bars of the ratios of one figure, the best above; and where the next panel begins."""
-    key = (column.case, column.metric)
     found = [(spread, peer) for peer in PEERS if (spread := results.ratio(peer.name, key, BASELINE)) is not None]
     found.sort(key=lambda one: one[0].median, reverse=True)
-    scale = _BARS / max(spread.high for spread, _ in found)
-    out = [f'<text class="title" x="8" y="{top + 18}">{escape(column.title)}</text>']
+    scale = _BARS / max(spread.median for spread, _ in found)
+    out = [f'<text class="title" x="8" y="{top + 18}">{_PANELS[key]}</text>']
     y = top + _TOP
     for spread, peer in found:
         kind = "ours" if peer.ours else "base" if peer.name == BASELINE else "peer"
-        width, low, high = (max(1.0, part * scale) for part in spread)
-        middle = y + _ROW / 2 - 1
+        width, low, high = (min(max(1.0, part * scale), _BARS + _BEYOND) for part in spread)
         out += [
             f'<text x="{_LABELS - 8}" y="{y + 13}" text-anchor="end">{escape(peer.title.strip("*"))}</text>',
             f'<rect class="{kind}" x="{_LABELS}" y="{y}" width="{width:.1f}" height="{_ROW - 4}" rx="2"/>',
-            f'<path class="spread" d="M{_LABELS + low:.1f} {middle}H{_LABELS + high:.1f}"/>',
+            f'<path class="spread" d="M{_LABELS + low:.1f} {y + 8}H{_LABELS + high:.1f}"/>',
             f'<text x="{_LABELS + high + 8:.1f}" y="{y + 13}">{spread.median:.1f}x</text>',
         ]
         y += _ROW
@@ -171,10 +167,9 @@ def plot(results: Results) -> str:
     """Bars of the ratios, as SVG; a thin line shows the lowest and the highest round."""
     parts: list[str] = []
     y = 0
-    for column in _measured(results):
-        if column.case in _PANELS and column.more:
-            panel, y = _panel(results, column, y)
-            parts += panel
+    for key in _PANELS:
+        panel, y = _panel(results, key, y)
+        parts += panel
     title = "Throughput as a multiple of Starlette on uvicorn, websockets-sansio"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {y}" role="img">\n'

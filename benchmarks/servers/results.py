@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import statistics
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
-__all__ = ["Results", "Spread"]
+from benchmarks.servers.peers import INSTALLED
+
+__all__ = ["Results", "Spread", "load", "save"]
 
 Key = tuple[str, str]
 
@@ -61,3 +64,19 @@ class Results:
                 if (peer, case) in figures and (against, other_case) in figures
             ]
         )
+
+
+def save(results: Results) -> None:
+    """Keep every figure of the last run in `.peers/results.json`."""
+    plain = asdict(results)
+    plain["rounds"] = [[[*key, figures] for key, figures in one.items()] for one in results.rounds]
+    plain["reasons"] = [[*key, reason] for key, reason in results.reasons.items()]
+    (INSTALLED / "results.json").write_text(json.dumps(plain, indent=1))
+
+
+def load() -> Results:
+    """The last run."""
+    plain = json.loads((INSTALLED / "results.json").read_text())
+    plain["rounds"] = [{(peer, case): figures for peer, case, figures in one} for one in plain["rounds"]]
+    plain["reasons"] = {(peer, case): reason for peer, case, reason in plain["reasons"]}
+    return Results(**plain)
