@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -994,16 +996,60 @@ def test_a_handler_that_swallows_its_cancellation_is_named_and_left_behind(log: 
 
         peer = Peer(accepting(stubborn))
         await peer.connect()
+        (task,) = peer.state.tasks
         peer.protocol.shutdown()
         await asyncio.sleep(10.9)
-        assert len(peer.state.tasks) == 1
+        assert not task.done()
         await asyncio.sleep(0.2)
         assert peer.state.tasks == set()
+        assert task.done()
         (error,) = log.texts(logging.ERROR)
         assert "ignores its cancellation" in error
         assert '"WebSocket /chat"' in error
-        stop.set()
-        await settle()
+
+    run(test())
+
+
+def test_a_handler_that_swallows_whatever_is_raised_is_left_behind_too(log: Records) -> None:
+    async def test() -> None:
+        async def stubborn(receive: Receive, send: Send) -> None:
+            for _ in range(3):
+                try:
+                    await wait(receive, send)
+                except BaseException:
+                    pass
+
+        peer = Peer(accepting(stubborn))
+        await peer.connect()
+        peer.protocol.shutdown()
+        (task,) = peer.state.tasks
+        await asyncio.sleep(11.1)
+        assert peer.state.tasks == set()
+        assert task.done()
+        assert "ignores its cancellation" in log.texts(logging.ERROR)[0]
+
+    run(test())
+
+
+def test_a_handler_may_take_its_time_to_clean_up_after_its_cancellation(log: Records) -> None:
+    async def test() -> None:
+        cleaned = False
+
+        async def step(receive: Receive, send: Send) -> None:
+            nonlocal cleaned
+            try:
+                await wait(receive, send)
+            finally:
+                await asyncio.sleep(0.9)
+                cleaned = True
+
+        peer = Peer(accepting(step))
+        await peer.connect()
+        peer.protocol.shutdown()
+        await asyncio.sleep(12)
+        assert cleaned
+        assert peer.state.tasks == set()
+        assert log.texts(logging.ERROR) == []
 
     run(test())
 
@@ -1018,6 +1064,28 @@ def test_a_handler_that_is_cancelled_before_its_answer_leaves_a_500() -> None:
         peer.take_head()
         assert peer.status == 500
         assert task.cancelled()
+
+    run(test())
+
+
+def test_what_has_ended_is_free_without_the_garbage_collector() -> None:
+    async def test() -> None:
+        for end in ("client", "application"):
+            peer = Peer(accepting(echo if end == "client" else sending()), ws_ping_interval=5)
+            await peer.connect()
+            peer.send(text("a"), b"\xff\xff" if end == "client" else b"")
+            await settle()
+            peer.transport.abort()
+            await settle()
+            gone = weakref.ref(peer.protocol)
+            peer.transport.protocol = None
+            gc.collect()
+            gc.disable()
+            try:
+                del peer.protocol
+                assert gone() is None, f"after the end by the {end}, held by {gc.get_referrers(gone())}"
+            finally:
+                gc.enable()
 
     run(test())
 

@@ -98,6 +98,7 @@ class Connection(asyncio.BufferedProtocol):
     __slots__ = (
         "_answer",
         "_base",
+        "_broken",
         "_callback",
         "_close_callbacks",
         "_decoder",
@@ -109,7 +110,6 @@ class Connection(asyncio.BufferedProtocol):
         "_on_end",
         "_out",
         "_out_bytes",
-        "_part",
         "_pong_due",
         "_read_paused",
         "_transport",
@@ -120,6 +120,7 @@ class Connection(asyncio.BufferedProtocol):
         "head",
         "heard",
         "keepalive",
+        "latency",
         "messages",
         "phase",
         "receive",
@@ -140,7 +141,7 @@ class Connection(asyncio.BufferedProtocol):
         self._loop = loop
         self._transport = transport
         self.settings = settings
-        self._on_end = on_end
+        self._on_end: Callable[[], None] | None = on_end
         self.phase = OPENING
         self.messages: list[str | bytes] = []
         self.head = 0
@@ -148,6 +149,7 @@ class Connection(asyncio.BufferedProtocol):
         self.writable = False
         self.closed: CloseInfo | None = None
         self.heard = False
+        self.latency: float | None = None
         self.receive: Any = None
         self.send: Any = None
         self.keepalive: Keepalive | None = None
@@ -167,7 +169,7 @@ class Connection(asyncio.BufferedProtocol):
         self._read_paused = False
         self._write_paused = False
         self._answer: bytes | None = None
-        self._part: Callable[[], None]  # set together with `_answer`
+        self._broken = False
         self._pong_due: bytes | None = None
 
     # Before accept
@@ -263,11 +265,12 @@ class Connection(asyncio.BufferedProtocol):
         """The transport is gone."""
         self.phase = ENDED
         self._shut()
-        self._drop_out()
-        self._early = self._answer = self._pong_due = None
-        self._disarm()
+        self._forget()
         self._know(LOST)
-        self._on_end()
+        # Without these cycles the memory is free at once, not when the garbage collector comes.
+        on_end, self._on_end, self.keepalive = self._on_end, None, None
+        if on_end is not None:
+            on_end()
 
     def pause_writing(self) -> None:
         """The transport holds more than the high-water mark."""
@@ -320,11 +323,6 @@ class Connection(asyncio.BufferedProtocol):
             self.keepalive.reading_resumed()
 
     # Keepalive
-
-    @property
-    def latency(self) -> float | None:
-        """Seconds between the last keepalive ping and its pong, None before the first."""
-        return None if self.keepalive is None else self.keepalive.latency
 
     def ping(self, payload: bytes) -> None:
         """Send a ping."""
@@ -561,13 +559,16 @@ class Connection(asyncio.BufferedProtocol):
         if self.phase is ENDED:
             return
         self._shut()
-        self._drop_out()
+        self._forget()
         getattr(self._transport, "abort", self._transport.close)()
         self._know(LOST)
 
-    def _drop_out(self) -> None:
+    def _forget(self) -> None:
+        """Nothing will be written any more."""
         self._out.clear()
         self._out_bytes = 0
+        self._early = self._answer = self._pong_due = None
+        self._disarm()
 
     def _know(self, info: CloseInfo) -> None:
         """The end is known; the first that is known counts."""
@@ -584,17 +585,19 @@ class Connection(asyncio.BufferedProtocol):
     def _end_with(self, event: Close | Violation, answer: bytes) -> None:
         """The peer has ended the connection, politely or not: answer when what came before has been answered."""
         self._answer = answer
-        self._part = self._hang_up if isinstance(event, Close) else self._linger
+        self._broken = isinstance(event, Violation)
         self._stop_pings()
         self._arm(LAST_WORD, self._say_last_word)
         self._know(CloseInfo(*event))
 
     def _say_last_word(self) -> None:
+        assert self._answer is not None
         answer, self._answer = self._answer, None
-        if answer is None or self.phase is not OPEN:
-            return
         self._write_close(answer)
-        self._part()
+        if self._broken:
+            self._linger()
+        else:
+            self._hang_up()
 
     def _write_close(self, data: bytes) -> None:
         self.write_frame(data)

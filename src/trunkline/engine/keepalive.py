@@ -22,9 +22,11 @@ class Pinged(Protocol):
 
     Attributes:
         heard: Set by the connection whenever anything comes.
+        latency: Seconds between the last answered ping and its pong, None before the first.
     """
 
     heard: bool
+    latency: float | None
 
     def ping(self, payload: bytes) -> None:
         """Send a ping."""
@@ -43,12 +45,11 @@ class Keepalive:
         timeout: Seconds for the answer; None: for ever.
 
     Attributes:
-        latency: Seconds between the last answered ping and its pong, None before the first.
         sent_at: When the last ping was sent, in the loop's time; later by what reading was paused since; 0.0 before.
         timer: What runs next; None when stopped.
     """
 
-    __slots__ = ("_interval", "_loop", "_paused_at", "_payload", "_peer", "_timeout", "latency", "sent_at", "timer")
+    __slots__ = ("_interval", "_loop", "_paused_at", "_payload", "_peer", "_timeout", "sent_at", "timer")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, peer: Pinged, interval: float, timeout: float | None) -> None:
         self._loop = loop
@@ -57,7 +58,6 @@ class Keepalive:
         self._timeout = timeout
         self._payload: bytes | None = None
         self._paused_at: float | None = None
-        self.latency: float | None = None
         self.sent_at = 0.0
         self.timer: asyncio.TimerHandle | None = None
         self._wait()
@@ -71,7 +71,7 @@ class Keepalive:
     def ponged(self, payload: bytes) -> None:
         """A pong has come; only the one that answers the last ping counts."""
         if payload == self._payload:
-            self.latency = self._loop.time() - self.sent_at
+            self._peer.latency = self._loop.time() - self.sent_at
             self._wait()
 
     def reading_paused(self) -> None:

@@ -15,6 +15,7 @@ import asyncio
 import functools
 import logging
 import random
+from collections.abc import Coroutine
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
@@ -272,6 +273,7 @@ class WebSocketProtocol(asyncio.Protocol):
             self._answer_for_application()
         finally:
             connection.leave()
+            connection.receive = connection.send = None
 
     def _answer_for_application(self) -> None:
         """The application has ended: say what it has not said, if anybody waits for it."""
@@ -399,12 +401,25 @@ class WebSocketProtocol(asyncio.Protocol):
         self._connection.abort()
         if self._task is not None and not self._task.done():
             self._task.cancel()
-            self._loop.call_later(LAST_CANCEL, self._give_up)
+            self._loop.call_later(LAST_CANCEL, self._throw_out)
 
-    def _give_up(self) -> None:
-        if self._task is not None and not self._task.done():
-            logger.error("%s: the handler ignores its cancellation; leaving without it: %r", self._place(), self._task)
-            self._server_state.tasks.discard(self._task)
+    def _throw_out(self) -> None:
+        """End a handler that swallowed its cancellation: neither uvicorn nor `asyncio.run` would ever leave it."""
+        if self._task is None or self._task.done():
+            return
+        logger.error("%s: the handler ignores its cancellation and is thrown out: %r", self._place(), self._task)
+        self._server_state.tasks.discard(self._task)
+        coroutine = self._task.get_coro()
+        assert isinstance(coroutine, Coroutine)
+        coroutine.close()
+        self._task.cancel()
+        self._task.add_done_callback(_take_note)
+
+
+def _take_note(task: asyncio.Task[None]) -> None:
+    """How a task that was thrown out ended is of no interest; nobody else asks."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _is_disconnect(error: BaseException) -> bool:
