@@ -80,7 +80,10 @@ class Line(Protocol):
         """All messages that have come, without waiting."""
 
     def on_message(self, callback: Callable[[], None] | None) -> None:
-        """Call back when messages have come, instead of having somebody wait; None to stop."""
+        """Call back when messages have come or the end is known, instead of having somebody wait; None to stop.
+
+        What had come before is told of soon after. Errors of the callback go to the loop's exception handler.
+        """
 
     def on_close(self, callback: Callable[[CloseInfo], None]) -> None:
         """Call back once when the end is known; at once if it is."""
