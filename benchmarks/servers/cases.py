@@ -88,8 +88,11 @@ TABLES = {
     ),
     "Binary messages, 20 connections, 1 in flight": (
         Column("4k", "per_second", "4 KiB, messages/s"),
+        Column("4k", "cpu_us", "server's CPU, us/message", more=False),
         Column("64k", "per_second", "64 KiB, messages/s"),
+        Column("64k", "cpu_us", "server's CPU, us/message", more=False),
         Column("1m", "per_second", "1 MiB, messages/s"),
+        Column("1m", "cpu_us", "server's CPU, us/message", more=False),
     ),
     "JSON of 1 KiB under permessage-deflate, 100 connections, 1 in flight": (
         Column("deflate", "per_second", "as browsers offer it, messages/s"),

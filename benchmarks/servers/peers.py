@@ -228,8 +228,11 @@ def _get(peer: Peer) -> None:
 
 
 def versions() -> list[str]:
-    """What is installed, as `name version`."""
-    found = [f"Python {sys.version.split()[0]}"]
+    """What is installed, as `name version`; ours by its commit."""
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=HERE, check=False
+    )
+    found = [f"trunkline {commit.stdout.strip() or '(no repository)'}", f"Python {sys.version.split()[0]}"]
     if PYTHON.exists():
         packages = json.loads(_call(PYTHON, "-m", "pip", "list", "--format", "json", "--disable-pip-version-check"))
         named = {word.split("=")[0].split("[")[0].split(">")[0].lower() for peer in PEERS for word in peer.pip}

@@ -129,7 +129,7 @@ _PANELS = {
     ("deflate-alone", "per_second"): "Echo of 1 KiB of JSON, compressed",
     ("hold", "handshakes_per_second"): "Opening handshakes",
 }
-_WIDTH, _ROW, _LABELS, _BARS, _TOP, _BEYOND = 760, 20, 230, 420, 34, 40
+_WIDTH, _ROW, _LABELS, _BARS, _TOP, _BEYOND = 800, 20, 270, 420, 34, 40
 _STYLE = """
   text { font: 12px system-ui, sans-serif; fill: #24292f }
   .title { font-weight: 600; font-size: 13px }
