@@ -269,8 +269,8 @@ class Connection(asyncio.BufferedProtocol):
         self._know(LOST)
         # Without these cycles the memory is free at once, not when the garbage collector comes.
         on_end, self._on_end, self.keepalive = self._on_end, None, None
-        if on_end is not None:
-            on_end()
+        assert on_end is not None, "a transport is lost once"
+        on_end()
 
     def pause_writing(self) -> None:
         """The transport holds more than the high-water mark."""
