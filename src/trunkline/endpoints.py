@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from trunkline.concurrency import is_async_callable, run_in_threadpool
 from trunkline.exceptions import HTTPException, TrunklineError
-from trunkline.middleware.exceptions import end_websocket, has_handlers, serve_request, wrap_app_handling_exceptions
+from trunkline.middleware.exceptions import (
+    end_websocket,
+    handle_websocket_exception,
+    has_handlers,
+    serve_request,
+)
 from trunkline.requests import Request
 from trunkline.responses import PlainTextResponse
 from trunkline.states import WebSocketDisconnect
@@ -173,29 +178,27 @@ def websocket_session(func: Callable[[WebSocket], Awaitable[None]]) -> ASGIApp:
         func: An async function that takes the `WebSocket`.
     """
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await run_websocket(func, WebSocket(scope, receive, send), scope, receive, send)
+    # Not `async def`: a coroutine that only awaits another one costs at every message, and memory all the time.
+    def app(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        return run_websocket(func, WebSocket(scope, receive, send))
 
     return app
 
 
-async def run_websocket(
-    func: Callable[[WebSocket], Awaitable[None]], websocket: WebSocket, scope: Scope, receive: Receive, send: Send
-) -> None:
+async def run_websocket(func: Callable[[WebSocket], Awaitable[None]], websocket: WebSocket) -> None:
     """Run an endpoint to its end, and end the connection with it.
 
     The exception handlers of the application come first; what none of them handles closes the connection with the
     code mapped for it, if it was accepted and still stands, and is raised again. A normal end closes with 1000.
     """
-
-    async def session(scope: Scope, receive: Receive, send: Send) -> None:
-        running: Any = func(websocket)
-        if not inspect.isawaitable(running):
-            raise EndpointError(_not_async(func))
-        await running
-
     try:
-        await wrap_app_handling_exceptions(session, websocket)(scope, receive, send)
+        try:
+            running: Any = func(websocket)
+            if not inspect.isawaitable(running):
+                raise EndpointError(_not_async(func))
+            await running
+        except Exception as error:
+            await handle_websocket_exception(websocket, error)
     except BaseException as error:
         await end_websocket(websocket, error)
         raise
@@ -283,8 +286,7 @@ class WebSocketEndpoint:
 
     async def dispatch(self) -> None:
         """Serve the connection to its end."""
-        websocket: WebSocket = WebSocket(self.scope, self.receive, self.send)
-        await run_websocket(self._serve, websocket, self.scope, self.receive, self.send)
+        await run_websocket(self._serve, WebSocket(self.scope, self.receive, self.send))
 
     async def _serve(self, websocket: WebSocket) -> None:
         await self.on_connect(websocket)

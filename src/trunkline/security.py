@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from trunkline.exceptions import TrunklineError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Iterable, Mapping, Sequence
 
     from trunkline.types import ASGIApp, Receive, Scope, Send
 
@@ -319,12 +319,15 @@ class OriginMiddleware:
         self._listed = [SAME] if origins is None or isinstance(origins, str) else list(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.call(scope, receive, send)
+
+    def call(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """As `__call__`, without a coroutine of its own for what only passes through."""
         if scope["type"] == "websocket":
             if (self.told or _CHECKED not in scope) and not self._allows(scope):
-                await send({"type": "websocket.close", "code": _REFUSED, "reason": "origin not allowed"})
-                return
+                return send({"type": "websocket.close", "code": _REFUSED, "reason": "origin not allowed"})
             scope[_CHECKED] = True
-        await self.app(scope, receive, send)
+        return self.app(scope, receive, send)
 
     def _allows(self, scope: Scope) -> bool:
         origin = _header(scope, b"origin")

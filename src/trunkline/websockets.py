@@ -167,9 +167,10 @@ class WebSocket(HTTPConnection[StateT]):
         self._sending = Turn()
         self.client_state = CONNECTING
         self.application_state = CONNECTING
-        line = line_of(scope)
-        if line is not None and receive is line.receive:
-            self._line_in = line
+        if "extensions" in scope:
+            line = line_of(scope)
+            if line is not None and receive is line.receive:
+                self._line_in = line
 
     @classmethod
     def of(cls, websocket: Any) -> Self:
@@ -376,7 +377,7 @@ class WebSocket(HTTPConnection[StateT]):
                 if state is not CONNECTED:
                     raise
                 raise self._lost() from error
-            if state is CONNECTING and self.application_state is CONNECTED:
+            if state is CONNECTING and "extensions" in self.scope and self.application_state is CONNECTED:
                 self._take_the_line()
         finally:
             turn.give_back()

@@ -12,6 +12,8 @@ from trunkline.requests import Request
 from trunkline.responses import HTMLResponse, PlainTextResponse, Response
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from trunkline.types import ASGIApp, ExceptionHandler, Message, Receive, Scope, Send
 
 __all__ = ["ServerErrorMiddleware"]
@@ -56,9 +58,13 @@ class ServerErrorMiddleware:
         self.debug = debug
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
+        await self.call(scope, receive, send)
+
+    def call(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """As `__call__`, without a coroutine of its own for what only passes through."""
+        return (self._serve if scope["type"] == "http" else self.app)(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = False
 
         async def sender(message: Message) -> None:

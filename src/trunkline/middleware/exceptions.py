@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from trunkline.types import ASGIApp, ExceptionHandler, Message, Receive, Scope, Send
 
-__all__ = ["ExceptionMiddleware", "end_websocket", "wrap_app_handling_exceptions"]
+__all__ = ["ExceptionMiddleware", "end_websocket", "handle_websocket_exception", "wrap_app_handling_exceptions"]
 
 _KEY = "trunkline.exception_handlers"
 _DENIAL = "websocket.http.response"
@@ -97,13 +97,22 @@ def wrap_app_handling_exceptions(app: ASGIApp, conn: Request[Any] | WebSocket[An
         if not isinstance(conn, WebSocket):
             await serve_request(app, conn, scope, receive, send)
             return
-        handlers = _handlers_of(conn.scope)
         try:
             await app(scope, receive, send)
         except Exception as exc:
-            await _settle(conn, exc, handlers)
+            await handle_websocket_exception(conn, exc)
 
     return wrapped
+
+
+async def handle_websocket_exception(websocket: WebSocket[Any], exc: Exception) -> None:
+    """Let the handlers of the applications around answer an exception of an endpoint; raise what none of them did.
+
+    Args:
+        websocket: The endpoint's own, which the handlers get.
+        exc: What left the endpoint.
+    """
+    await _settle(websocket, exc, _handlers_of(websocket.scope))
 
 
 async def serve_request(app: ASGIApp, request: Request[Any] | None, scope: Scope, receive: Receive, send: Send) -> None:

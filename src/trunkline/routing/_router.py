@@ -361,23 +361,21 @@ class Router(RouteMethods):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.middleware_stack(scope, receive, send)
 
-    async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The router inside its middleware."""
+    def app(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """The router inside its middleware. Without a coroutine of its own, because it only passes through."""
         if "router" not in scope:
             scope["router"] = self
         type_ = scope["type"]
         if type_ != "websocket" and type_ != "http":
-            await self._handle_other(scope, receive, send)
-            return
+            return self._handle_other(scope, receive, send)
         route, child_scope = self._find(scope)
         if route is not None:
             scope["route"] = route
             scope.update(child_scope)
-            await route.handle(scope, receive, send)
-            return
+            return route.handle(scope, receive, send)
         location = self._redirect(scope)
         app = self.default if location is None else RedirectResponse(location)
-        await app(scope, receive, send)
+        return app(scope, receive, send)
 
     async def _handle_other(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
