@@ -11,9 +11,10 @@ import pytest
 
 from tests.engine.client_frames import BINARY, CLOSE, PING, TEXT, client_frame, header, text
 from tests.engine.memory import Pair, ServerFrame, frames, open_connection, run, settle, unopened_connection
-from trunkline.engine.connection import READ_BUFFER, ClientGone, Phase
+from trunkline.engine.connection import LARGE, ClientGone, Phase
 from trunkline.engine.deflate import Deflate, DeflateSettings, negotiate
 from trunkline.engine.handshake import Extension
+from trunkline.engine.shared import READ_BUFFER, LoopShare
 from trunkline.line import line_of
 from trunkline.states import CloseInfo
 
@@ -892,3 +893,47 @@ def test_a_line_of_another_version_is_none_to_us(version: object) -> None:
     assert line_of({"extensions": {"trunkline.line": {"version": version, "line": object()}}}) is None
     assert line_of({"extensions": None}) is None
     assert line_of({}) is None
+
+
+@pytest.mark.parametrize("size", [LARGE - 1, LARGE, 3 * LARGE])
+def test_a_large_payload_leaves_whole_and_in_its_place(size: int) -> None:
+    async def test() -> None:
+        peer = open_connection()
+        peer.connection.write_text("before")
+        peer.connection.write_bytes(bytes(size))
+        peer.connection.write_bytes(bytearray(size))  # type: ignore[arg-type]  # may change before it is written
+        peer.connection.write_text("behind")
+        peer.connection.flush()
+        assert peer.messages() == ["before", bytes(size), bytes(size), "behind"]
+
+    run(test())
+
+
+def test_all_that_write_in_one_tick_are_flushed_by_one_callback() -> None:
+    async def test() -> None:
+        loop = asyncio.get_running_loop()
+        share = LoopShare()
+        flushed: list[str] = []
+        reported: list[str] = []
+        loop.set_exception_handler(lambda _, context: reported.append(str(context["exception"])))
+
+        class Writer:
+            def __init__(self, name: str) -> None:
+                self.name = name
+
+            def flush(self) -> None:
+                flushed.append(self.name)
+                if self.name == "bad":
+                    raise ValueError(self.name)
+
+        for name in ("first", "bad", "last"):
+            share.flush_soon(Writer(name), loop)
+        assert flushed == []
+        await settle()
+        assert flushed == ["first", "bad", "last"]
+        assert reported == ["bad"]
+        share.flush_soon(Writer("next"), loop)
+        await settle()
+        assert flushed[-1] == "next"
+
+    run(test())

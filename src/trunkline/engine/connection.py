@@ -26,11 +26,11 @@ import asyncio
 import enum
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
-from trunkline.engine.codec import Decoder, binary_frame, close_frame, frame, text_frame
+from trunkline.engine.codec import Decoder, binary_frame, close_frame, frame, frame_header, text_frame
 from trunkline.engine.events import Close, Ping, Pong, Violation
 from trunkline.engine.keepalive import Keepalive
+from trunkline.engine.shared import share_of
 from trunkline.states import CloseInfo
 from trunkline.turn import Turn
 
@@ -44,7 +44,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LOST", "ClientGone", "Connection", "Phase"]
 
-READ_BUFFER = 256 * 1024
+# Payloads from here on are handed to the system apart from their headers: another copy would cost more.
+LARGE = 16 * 1024
 EARLY_BYTES = 64 * 1024
 TAKEN_MESSAGES = 256
 LAST_WORD = 0.5
@@ -57,16 +58,6 @@ _WITHOUT_REASON = (1006, 1012)
 # Before accept nothing is decoded: a decoder that has met its end ignores what is fed.
 _DEAF = Decoder(1)
 _DEAF.feed(b"\xff\xff", 2, [])
-
-_read_buffers: WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = WeakKeyDictionary()
-
-
-def _read_buffer(loop: asyncio.AbstractEventLoop) -> memoryview:
-    """The one buffer into which all connections of a loop read; each empties it before it returns to the loop."""
-    buffer = _read_buffers.get(loop)
-    if buffer is None:
-        buffer = _read_buffers[loop] = memoryview(bytearray(READ_BUFFER))
-    return buffer
 
 
 class ClientGone(OSError):
@@ -112,6 +103,7 @@ class Connection(asyncio.BufferedProtocol):
         "_out_bytes",
         "_pong_due",
         "_read_paused",
+        "_share",
         "_transport",
         "_view",
         "_waiter",
@@ -154,7 +146,8 @@ class Connection(asyncio.BufferedProtocol):
         self.send: Any = None
         self.keepalive: Keepalive | None = None
         self.timer: asyncio.TimerHandle | None = None
-        self._view = _read_buffer(loop)
+        self._share = share_of(loop)
+        self._view = self._share.read_buffer
         self._early: bytearray | None = None
         self._decoder = _DEAF
         self._deflate: Deflate | None = None
@@ -450,7 +443,11 @@ class Connection(asyncio.BufferedProtocol):
     def write_bytes(self, data: bytes) -> None:
         """Write a binary message."""
         if self._deflate is None or len(data) < self._deflate.threshold:
-            self.write_frame(binary_frame(data))
+            if len(data) >= LARGE and type(data) is bytes:
+                self.write_frame(frame_header(_BINARY, len(data)))
+                self.write_frame(data)
+            else:
+                self.write_frame(binary_frame(data))
         else:
             self.write_frame(frame(_BINARY, self._deflate.compress(data), True))
 
@@ -459,7 +456,7 @@ class Connection(asyncio.BufferedProtocol):
         if self.phase is not OPEN:
             return
         if not self._out:
-            self._loop.call_soon(self.flush)
+            self._share.flush_soon(self, self._loop)
         self._out.append(data)
         self._out_bytes += len(data)
         if self._out_bytes > self.settings.high_water:
@@ -470,7 +467,14 @@ class Connection(asyncio.BufferedProtocol):
         out = self._out
         if not out:
             return
-        self._transport.write(out[0] if len(out) == 1 else b"".join(out))
+        if len(out) == 1:
+            self._transport.write(out[0])
+        elif self._out_bytes < LARGE:
+            self._transport.write(b"".join(out))
+        else:
+            # Gathered by the system call, not by another copy; the transport keeps the list.
+            self._transport.writelines(out)
+            out = self._out = []
         out.clear()
         self._out_bytes = 0
         self.writable = self.phase is OPEN and not self._write_paused
