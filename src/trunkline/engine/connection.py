@@ -358,7 +358,12 @@ class Connection(asyncio.BufferedProtocol):
 
     async def next_message(self) -> Message:
         """The next as ASGI's `receive` gives it."""
-        message = await self.next()
+        if self.head < len(self.messages) and not self.receiving.taken:
+            # Already there: without a coroutine for it.
+            message: str | bytes | None = self.messages[self.head]
+            self.head += 1
+        else:
+            message = await self.next()
         if isinstance(message, str):
             return {"type": "websocket.receive", "text": message}
         if message is not None:

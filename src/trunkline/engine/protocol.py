@@ -85,6 +85,26 @@ class WebSocketProtocol(asyncio.Protocol):
         _loop: The loop, where uvicorn says it.
     """
 
+    __slots__ = (
+        "__weakref__",
+        "_app_state",
+        "_config",
+        "_connected",
+        "_connection",
+        "_denial",
+        "_limits",
+        "_loop",
+        "_reader",
+        "_request",
+        "_scope",
+        "_server_state",
+        "_state",
+        "_stopping",
+        "_task",
+        "_timer",
+        "transport",
+    )
+
     settings: ClassVar[EngineSettings] = EngineSettings()
 
     def __init__(
@@ -108,7 +128,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._denial: DenialResponse | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
-        self._request: HandshakeRequest = None  # type: ignore[assignment]  # set by `_begin`
+        self._request: HandshakeRequest | None = None
         self._scope: Scope = None  # type: ignore[assignment]  # set by `_begin`
 
     # The transport's side
@@ -306,6 +326,7 @@ class WebSocketProtocol(asyncio.Protocol):
 
     async def _accept(self, message: Message) -> None:
         connection, request = self._connection, self._request
+        assert request is not None
         subprotocol = message.get("subprotocol")
         agreement = negotiate(request.extensions, _DEFLATE) if connection.settings.compression else None
         response = build_accept(
@@ -324,6 +345,7 @@ class WebSocketProtocol(asyncio.Protocol):
                 subprotocol,
                 ", ".join(map(repr, request.subprotocols)) or "it offered none",
             )
+        self._request = None  # the scope has what is still needed of it
         self._stop_timer()
         self.transport.write(response)
         connection.open(None if agreement is None else Deflate(agreement, _DEFLATE))
