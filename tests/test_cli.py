@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import trunkline
 from tests.cli_process import trunkline as run_trunkline
 from trunkline.cli import COMMANDS, doctor, main
+from trunkline.engine import codec
 
 
 def test_help_names_every_command() -> None:
@@ -73,6 +75,18 @@ def test_doctor_reads_the_number_of_workers(
     monkeypatch.setenv("WEB_CONCURRENCY", value)
     assert main(["doctor"]) == code
     assert text in capsys.readouterr().out
+
+
+def test_doctor_tells_which_codec_is_in_use(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("WEB_CONCURRENCY", raising=False)
+    monkeypatch.setattr(codec, "NATIVE", True)
+    assert main(["doctor"]) == 0
+    assert re.search("^ok +codec +native$", capsys.readouterr().out, re.MULTILINE)
+    monkeypatch.setattr(codec, "NATIVE", False)
+    assert main(["doctor"]) == 0
+    assert re.search("^note +codec +pure Python, slower", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_doctor_tells_what_is_missing_and_what_that_means(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import ipaddress
 import logging
 from typing import TYPE_CHECKING, Any
@@ -13,9 +14,17 @@ from tests.asgi_call import CONNECT, Outcome, call, http_scope, websocket_scope
 from trunkline.applications import App
 from trunkline.responses import PlainTextResponse
 from trunkline.routing import Mount, Route, WebSocketRoute
-from trunkline.security import OriginSettingError, TrustedProxies, origin_allowed, parse_authority, parse_origin
+from trunkline.security import (
+    OriginMiddleware,
+    OriginSettingError,
+    TrustedProxies,
+    origin_allowed,
+    parse_authority,
+    parse_origin,
+)
 
 if TYPE_CHECKING:
+    from trunkline.types import Receive, Scope, Send
     from trunkline.websockets import WebSocket
 
 SAME = [
@@ -390,3 +399,18 @@ async def test_the_log_cannot_be_forged(origin: str, caplog: pytest.LogCaptureFi
     message = caplog.records[0].getMessage()
     assert message.isprintable()
     assert 'that is no origin to be listed; App(origins="*") lets everybody in' in message
+
+
+@pytest.mark.anyio
+async def test_it_stands_alone_in_front_of_any_application() -> None:
+    served: list[str] = []
+
+    async def inner(scope: Scope, receive: Receive, send: Send) -> None:
+        served.append(scope["type"])
+
+    guarded = OriginMiddleware(inner, origins=["https://example.com"])
+    assert inspect.iscoroutinefunction(guarded.__call__)  # by which servers tell ASGI 3 from ASGI 2
+    for origin in (b"https://example.com", b"https://evil.example"):
+        headers = [(b"host", b"api.example.com"), (b"origin", origin)]
+        await call(guarded, {"type": "websocket", "path": "/", "headers": headers})
+    assert served == ["websocket"]

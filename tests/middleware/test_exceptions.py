@@ -18,8 +18,7 @@ from tests.asgi_call import CONNECT, Outcome, call, http_scope, websocket_scope
 from trunkline.applications import App
 from trunkline.exceptions import HTTPException, WebSocketException
 from trunkline.middleware import Middleware
-from trunkline.middleware.exceptions import ExceptionMiddleware, wrap_app_handling_exceptions
-from trunkline.requests import Request
+from trunkline.middleware.exceptions import ExceptionMiddleware, serve_request
 from trunkline.responses import JSONResponse, PlainTextResponse
 from trunkline.routing import Mount, Route, Router, WebSocketRoute
 from trunkline.websockets import WebSocket, WebSocketDisconnect
@@ -27,6 +26,7 @@ from trunkline.websockets import WebSocket, WebSocketDisconnect
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from trunkline.requests import Request
     from trunkline.types import ASGIApp, Receive, Scope, Send
 
 pytestmark = pytest.mark.anyio
@@ -491,12 +491,12 @@ async def test_a_handler_can_be_called() -> None:
         App(exception_handlers={404: "not_found.html"})  # type: ignore[dict-item]
 
 
-async def test_wrapping_works_where_no_middleware_has_been() -> None:
+async def test_an_endpoint_works_where_no_middleware_has_been() -> None:
     async def plain(scope: Scope, receive: Receive, send: Send) -> None:
         raise HTTPException(404)
 
     scope = http_scope()
-    outcome = await call(wrap_app_handling_exceptions(plain, Request(scope)), scope)
+    outcome = await call(lambda *channels: serve_request(plain, None, *channels), scope)
     assert isinstance(outcome.error, HTTPException)
     assert outcome.sent == []
 

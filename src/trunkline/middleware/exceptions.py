@@ -1,8 +1,8 @@
 """Exception handlers, for HTTP and for WebSockets.
 
 An exception is looked at in two places. At the endpoint, where the handler gets the endpoint's own `Request` or
-`WebSocket` (`wrap_app_handling_exceptions`), and at the `ExceptionMiddleware`, which sees what routers, inner
-middleware and plain ASGI endpoints raise.
+`WebSocket` (`serve_request`, `handle_websocket_exception`), and at the `ExceptionMiddleware`, which sees what routers,
+inner middleware and plain ASGI endpoints raise.
 
 For a WebSocket the endpoint is the better place: only its own `WebSocket` knows whether it has been accepted, and
 `send` is never wrapped to find out. So everything is settled there: the handlers of all applications around are asked,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from trunkline.types import ASGIApp, ExceptionHandler, Message, Receive, Scope, Send
 
-__all__ = ["ExceptionMiddleware", "end_websocket", "handle_websocket_exception", "wrap_app_handling_exceptions"]
+__all__ = ["ExceptionMiddleware", "end_websocket", "handle_websocket_exception"]
 
 _KEY = "trunkline.exception_handlers"
 _DENIAL = "websocket.http.response"
@@ -83,26 +83,6 @@ async def call_handler(handler: ExceptionHandler, conn: Request[Any] | WebSocket
     if is_async_callable(handler):
         return await handler(conn, exc)
     return await run_in_threadpool(handler, conn, exc)
-
-
-def wrap_app_handling_exceptions(app: ASGIApp, conn: Request[Any] | WebSocket[Any]) -> ASGIApp:
-    """The application `app` with the exception handlers of the applications around it.
-
-    Args:
-        app: What is to be called.
-        conn: The `Request` or `WebSocket` that the handlers get: the endpoint's own.
-    """
-
-    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
-        if not isinstance(conn, WebSocket):
-            await serve_request(app, conn, scope, receive, send)
-            return
-        try:
-            await app(scope, receive, send)
-        except Exception as exc:
-            await handle_websocket_exception(conn, exc)
-
-    return wrapped
 
 
 async def handle_websocket_exception(websocket: WebSocket[Any], exc: Exception) -> None:
