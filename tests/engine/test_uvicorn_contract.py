@@ -121,12 +121,13 @@ def test_the_http_side_and_ours_fit(side: Any) -> None:
         state = ServerState()
         transport = http_side(side, WebSocketProtocol, state)
         transport.feed(REQUEST)
-        assert isinstance(transport.protocol, WebSocketProtocol)
+        assert type(transport.protocol) is WebSocketProtocol
         (entered,) = map(id, state.connections)
         assert entered == id(transport.protocol)
         assert len(state.tasks) == 1
         await settle()
-        assert isinstance(transport.protocol, Connection), "from accept on"
+        from_accept_on: object = transport.protocol
+        assert isinstance(from_accept_on, Connection)
         transport.feed(text("a"))
         await settle()
         assert transport.written.endswith(b"\x81\x01a")
