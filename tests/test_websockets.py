@@ -439,20 +439,27 @@ async def test_a_close_waits_for_the_sends_before_it(peer: Peer) -> None:
     assert [message["type"] for message in peer.sent] == ["websocket.send", "websocket.close"]
 
 
-async def test_receivers_are_served_in_order(peer: Peer) -> None:
+@pytest.mark.parametrize("method", ["receive_text", "receive_bytes", "receive"])
+async def test_receivers_are_served_in_order(method: str, peer: Peer) -> None:
     websocket = await peer.accepted()
-    got: list[tuple[int, str]] = []
+    got: list[tuple[int, Any]] = []
+    messages: list[Message] = [
+        {"type": "websocket.receive", **({"bytes": b"x"} if method == "receive_bytes" else {"text": f"{number}"})}
+        for number in range(4)
+    ]
 
     async def receiver(number: int) -> None:
-        got.append((number, await websocket.receive_text()))
+        got.append((number, await getattr(websocket, method)()))
 
     async with anyio.create_task_group() as group:
         for number in range(3):
             group.start_soon(receiver, number)
             await settle()
-        peer.sends("a", "b", "c", "d")
-    assert got == [(0, "a"), (1, "b"), (2, "c")]
-    assert await websocket.receive_text() == "d"
+        peer.says(*messages)
+    whole = method == "receive"
+    expected = [message if whole else message.get("text", message.get("bytes")) for message in messages]
+    assert got == list(enumerate(expected[:3]))
+    assert await getattr(websocket, method)() == expected[3]
     if isinstance(peer, AsgiPeer):
         assert peer.most_reading == 1
 
