@@ -21,8 +21,6 @@ from trunkline.engine import WebSocketProtocol
 from trunkline.websockets import WebSocket
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from trunkline.types import Message, Receive, Scope, Send
 
 
@@ -39,9 +37,6 @@ class MemoryTransport:
 
     def write(self, data: bytes) -> None:
         self.written += data
-
-    def writelines(self, lines: Iterable[bytes]) -> None:
-        self.written += b"".join(lines)
 
     def get_write_buffer_size(self) -> int:
         return 0

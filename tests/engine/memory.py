@@ -15,7 +15,7 @@ from trunkline.engine import EngineSettings, WebSocketProtocol
 from trunkline.engine.connection import Connection
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable
+    from collections.abc import Coroutine
 
     from trunkline.types import ASGIApp
 
@@ -88,9 +88,6 @@ class BareTransport:
     def write(self, data: bytes) -> None:
         assert not self.closed, f"written to a closed transport: {bytes(data)!r}"
         self.written += data
-
-    def writelines(self, lines: Iterable[bytes]) -> None:
-        self.write(b"".join(lines))
 
     def is_closing(self) -> bool:
         return self.closed

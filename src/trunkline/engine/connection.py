@@ -449,8 +449,7 @@ class Connection(asyncio.BufferedProtocol):
         """Write a binary message."""
         if self._deflate is None or len(data) < self._deflate.threshold:
             if len(data) >= LARGE and type(data) is bytes:
-                self.write_frame(frame_header(_BINARY, len(data)))
-                self.write_frame(data)
+                self._write_large(data)
             else:
                 self.write_frame(binary_frame(data))
         else:
@@ -467,20 +466,28 @@ class Connection(asyncio.BufferedProtocol):
         if self._out_bytes > self.settings.high_water:
             self.writable = False
 
+    def _write_large(self, data: bytes) -> None:
+        """Write a binary message without another copy of it, behind what is gathered.
+
+        By two writes, which uvloop gathers: `writelines` of asyncio's transports forgets to pause the protocol on
+        several versions of Python (CVE-2024-12254).
+        """
+        if self.phase is not OPEN:
+            return
+        self.flush()
+        self._share.flush_soon(self, self._loop)
+        self._transport.write(frame_header(_BINARY, len(data)))
+        self._transport.write(data)
+        self._out_bytes += len(data)
+        if self._out_bytes > self.settings.high_water:
+            self.writable = False
+
     def flush(self) -> None:
         """Hand all that is gathered to the transport, in one write."""
         out = self._out
-        if not out:
-            return
-        if len(out) == 1:
-            self._transport.write(out[0])
-        elif self._out_bytes < LARGE:
-            self._transport.write(b"".join(out))
-        else:
-            # Gathered by the system call, not by another copy; the transport keeps the list.
-            self._transport.writelines(out)
-            out = self._out = []
-        out.clear()
+        if out:
+            self._transport.write(out[0] if len(out) == 1 else b"".join(out))
+            out.clear()
         self._out_bytes = 0
         self.writable = self.phase is OPEN and not self._write_paused
 
