@@ -301,7 +301,7 @@ class WebSocket(HTTPConnection[StateT]):
         """The end has become known: to `closed` at once, and to those who wait for it."""
         self._fast_in = self._fast_out = None
         if self._end is None:
-            known = self._close_info
+            known = None if self._line_in is None else self._line_in.closed
             self._end = message if known is None else {"type": "websocket.disconnect", **known._asdict()}
         if self._inbox is not None:
             self._inbox.wake()
