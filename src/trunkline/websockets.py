@@ -530,15 +530,6 @@ class WebSocket(HTTPConnection[StateT]):
             raise WebSocketPayloadError(*error.args) from None
         return _decode_json(text)
 
-    def _may_go_in(self) -> bool:
-        """Whether a receiver may await the server's `receive` itself: nobody is inside, and all is open."""
-        return (
-            self._idle
-            and self.client_state is CONNECTED
-            and self.application_state is CONNECTED
-            and self._direct_receive
-        )
-
     async def _receive_data(self) -> Message:
         if self.application_state is not CONNECTED:
             raise WebSocketDisconnected(_NOT_ACCEPTED)
