@@ -441,11 +441,10 @@ class WebSocket(HTTPConnection[StateT]):
         """
         line = self._fast_in
         if line is not None:
-            if line.head < len(line.messages) and not line.receiving.taken:
-                taken: str | bytes | None = line.messages[line.head]
-                line.head += 1
-            else:
-                taken = await line.next()
+            taken = line.take()
+            if taken is None:
+                await line.arrival()
+                taken = line.take()
             return taken if type(taken) is str else self._not_text(line, taken)
         if (
             self._idle
@@ -480,11 +479,10 @@ class WebSocket(HTTPConnection[StateT]):
         """
         line = self._fast_in
         if line is not None:
-            if line.head < len(line.messages) and not line.receiving.taken:
-                taken: str | bytes | None = line.messages[line.head]
-                line.head += 1
-            else:
-                taken = await line.next()
+            taken = line.take()
+            if taken is None:
+                await line.arrival()
+                taken = line.take()
             return taken if type(taken) is bytes else self._not_bytes(line, taken)
         if (
             self._idle
@@ -610,9 +608,7 @@ class WebSocket(HTTPConnection[StateT]):
         if type(data) is not str:
             _check_text(data)
         line = self._fast_out
-        if line is not None and line.writable and not self._sending.taken:
-            line.write_text(data)
-        else:
+        if line is None or self._sending.taken or not line.write_text(data):
             await self._send_data({"type": "websocket.send", "text": data})
 
     async def send_bytes(self, data: bytes) -> None:
@@ -630,9 +626,7 @@ class WebSocket(HTTPConnection[StateT]):
         if type(data) is not bytes:
             _check_bytes(data)
         line = self._fast_out
-        if line is not None and line.writable and not self._sending.taken:
-            line.write_bytes(data)
-        else:
+        if line is None or self._sending.taken or not line.write_bytes(data):
             await self._send_data({"type": "websocket.send", "bytes": data})
 
     async def send_json(self, data: Any, mode: str = "text") -> None:
@@ -650,13 +644,14 @@ class WebSocket(HTTPConnection[StateT]):
         """
         _check_mode(mode)
         text = _encode_json(data)
-        line = self._fast_out
-        if line is not None and line.writable and not self._sending.taken:
-            line.write_text(text) if mode == "text" else line.write_bytes(text.encode())
-        elif mode == "text":
-            await self._send_data({"type": "websocket.send", "text": text})
+        line = None if self._sending.taken else self._fast_out
+        if mode == "text":
+            if line is None or not line.write_text(text):
+                await self._send_data({"type": "websocket.send", "text": text})
         else:
-            await self._send_data({"type": "websocket.send", "bytes": text.encode()})
+            encoded = text.encode()
+            if line is None or not line.write_bytes(encoded):
+                await self._send_data({"type": "websocket.send", "bytes": encoded})
 
     async def _send_data(self, message: Message) -> None:
         """Hand one `websocket.send` to the server, straight when nothing is in the way."""

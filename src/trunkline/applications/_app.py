@@ -95,10 +95,11 @@ class App(LifespanOwner, RouteMethods):
         """The router inside all middleware: errors, origins, the user's, exceptions."""
         handlers = dict(self.exception_handlers)
         unhandled = [handlers.pop(key) for key in _UNHANDLED if key in handlers]
-        app: ASGIApp = ExceptionMiddleware(self.router, handlers=handlers, debug=self.debug)
+        # What only passes through is entered by `call`: a coroutine less for every connection.
+        router: ASGIApp = self.router.call if type(self.router) is AppRouter else self.router
+        app: ASGIApp = ExceptionMiddleware(router, handlers=handlers, debug=self.debug)
         for cls, args, kwargs in reversed(self.user_middleware):
             app = cls(app, *args, **kwargs)
-        # What only passes through is entered by `call`: a coroutine less for every connection.
         app = OriginMiddleware(app, origins=self._origins, trusted_proxies=self._trusted_proxies).call
         return ServerErrorMiddleware(app, handler=unhandled[-1] if unhandled else None, debug=self.debug).call
 

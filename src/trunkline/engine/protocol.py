@@ -308,14 +308,22 @@ class WebSocketProtocol(asyncio.Protocol):
         if not self._connected:
             self._connected = True
             return {"type": "websocket.connect"}
-        return await self._connection.next_message()
+        connection = self._connection
+        message = connection.take()
+        if message is None:
+            await connection.arrival()
+            message = connection.take()
+        if isinstance(message, str):
+            return {"type": "websocket.receive", "text": message}
+        if message is not None:
+            return {"type": "websocket.receive", "bytes": message}
+        return connection.disconnect_message()
 
     async def _send(self, message: Message) -> None:
         connection = self._connection
         if connection.phase is OPEN and message["type"] == "websocket.send":
-            if not connection.writable:
+            while not _write(connection, message):
                 await connection.drain()
-            _write(connection, message)
             return
         following = next_application_state(self._state, message)
         if connection.phase > OPEN:
@@ -449,12 +457,11 @@ def _is_disconnect(error: BaseException) -> bool:
     return any(kind.__name__ == "WebSocketDisconnect" for kind in type(error).__mro__)
 
 
-def _write(connection: Connection, message: Message) -> None:
+def _write(connection: Connection, message: Message) -> bool:
     data = message.get("bytes")
     if data is not None:
-        connection.write_bytes(data)
-        return
+        return connection.write_bytes(data)
     text = message.get("text")
     if text is None:
         raise ValueError('websocket.send has neither "text" nor "bytes" (ASGI: exactly one of them is not None)')
-    connection.write_text(text)
+    return connection.write_text(text)

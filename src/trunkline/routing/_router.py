@@ -361,6 +361,10 @@ class Router(RouteMethods):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.middleware_stack(scope, receive, send)
 
+    def call(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """As `__call__`, without a coroutine of its own for what only passes through."""
+        return self.middleware_stack(scope, receive, send)
+
     def app(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """The router inside its middleware. Without a coroutine of its own, because it only passes through."""
         if "router" not in scope:
