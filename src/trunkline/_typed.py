@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeForm
 
     from trunkline.line import Line
+    from trunkline.turn import Turn
 
 __all__ = ["TypedMessages"]
 
@@ -37,6 +38,8 @@ class TypedMessages:
 
     if TYPE_CHECKING:
         _fast_in: Line | None
+        _fast_out: Line | None
+        _sending: Turn
 
         @property
         def closed(self) -> bool:
@@ -150,7 +153,12 @@ class TypedMessages:
             WebSocketDisconnected: The connection has been closed.
             RuntimeError: It has not been accepted.
         """
-        await self._send_encoded(encode(value, self.message_settings.codec))
+        data = encode(value, self.message_settings.codec)
+        line = self._fast_out
+        if line is not None and line.writable and not self._sending.taken:
+            line.write_text(data) if isinstance(data, str) else line.write_bytes(data)
+        else:
+            await self._send_encoded(data)
 
     async def try_send_message(self, value: object) -> bool:
         """Send a typed message if the connection is open, like `send_message`, waiting as it does.

@@ -102,7 +102,7 @@ def encode(value: object, codec: str = "json") -> str | bytes:
     Raises:
         CodecError: There is no such codec, or it cannot handle the value.
     """
-    return codec_for(type(value), codec).encode(value)
+    return _made(codec, type(value)).encode(value)
 
 
 def _make(name: str, type_: Any) -> Codec[Any]:
