@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 import starlette.testclient
 from fastapi import FastAPI
@@ -221,3 +222,57 @@ def test_only_listed_pages_open_a_websocket(origin: str | None, allowed: bool) -
     with client.websocket_connect("/echo", headers=headers) as websocket:
         websocket.send_text("hello")
         assert websocket.receive_text() == "hello"
+
+
+# Typed messages.
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("path", ["/by-hand", "/chat"])
+async def test_typed_messages_are_validated_and_answered(path: str) -> None:
+    async with connect(load("messages.py").app, path) as websocket:
+        await websocket.send_json({"type": "join", "room": "blue"})
+        await websocket.send_json({"type": "say"})
+        error = await websocket.receive_json()
+        assert (error["type"], error["errors"][0]["type"]) == ("error", "missing")
+        await websocket.send_json({"type": "say", "text": "hello"})
+        assert await websocket.receive_json() == {"type": "said", "room": "blue", "text": "hello"}
+
+
+@pytest.mark.anyio
+async def test_structs_come_as_json_and_as_messagepack() -> None:
+    app = load("messages.py").app
+    async with connect(app, "/game") as websocket:
+        await websocket.send_json({"type": "move", "x": 1, "y": 2})
+        assert await websocket.receive_json() == {"type": "position", "x": 1, "y": 2}
+        await websocket.send_json({"type": "stop"})
+        with pytest.raises(WebSocketDisconnect):
+            await websocket.receive()
+    async with connect(app, "/game-in-either", subprotocols=["game.v1+msgpack"]) as websocket:
+        assert websocket.accepted_subprotocol == "game.v1+msgpack"
+        await websocket.send_bytes(msgspec.msgpack.encode({"type": "move", "x": 1, "y": 2}))
+        assert msgspec.msgpack.decode(await websocket.receive_bytes()) == {"type": "position", "x": 1, "y": 2}
+
+
+@pytest.mark.anyio
+async def test_a_strict_endpoint_closes_and_a_forgiving_one_goes_on() -> None:
+    app = load("messages.py").app
+    async with connect(app, "/strict") as websocket:
+        await websocket.send_json({"type": "join", "room": "blue"})
+        assert await websocket.receive_json() == {"type": "join", "room": "blue"}
+        await websocket.send_text("nonsense")
+        with pytest.raises(WebSocketDisconnect) as caught:
+            await websocket.receive()
+        assert caught.value.code == 1007
+    async with connect(app, "/forgiving") as websocket:
+        await websocket.send_json({"type": "say"})
+        assert await websocket.receive_json() == {"type": "say", "text": "(something with 1 mistakes)"}
+
+
+@pytest.mark.anyio
+async def test_a_codec_of_ones_own_speaks_another_language() -> None:
+    async with connect(load("messages.py").app, "/terminal") as websocket:
+        await websocket.send_text("say hello")
+        assert await websocket.receive_text() == "say hello"
+        await websocket.send_text("hello")
+        assert "Expected a word and a text" in await websocket.receive_text()

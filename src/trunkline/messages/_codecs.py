@@ -51,6 +51,7 @@ _MAKERS: dict[str, Callable[[Any], Codec[Any]]] = {
     "json-msgspec": MsgspecJson,
     "msgpack": MsgspecMsgpack,
 }
+_OURS = frozenset(_MAKERS)
 
 
 def register_codec(name: str, make: Callable[[Any], Codec[Any]]) -> None:
@@ -59,13 +60,16 @@ def register_codec(name: str, make: Callable[[Any], Codec[Any]]) -> None:
     Args:
         name: How it is called in `MessageSettings` and `codec_for`.
         make: Takes a type of messages, and returns the `Codec` for it or raises `CodecError`. It is asked once for each
-            type: for those that are received, the classes of values that are sent, and `ErrorMessage`.
+            type: for those that are received, the classes of values that are sent, and `ErrorMessage`. It replaces
+            what was registered under this name before.
 
     Raises:
-        ValueError: There is a codec of this name.
+        ValueError: The name is that of a codec of ours.
     """
-    if _MAKERS.setdefault(name, make) is not make:
-        raise ValueError(f"expected a name that no codec has, but {name!r} is taken")
+    if name in _OURS:
+        raise ValueError(f"expected a name that no codec of trunkline has, but got {name!r}")
+    _MAKERS[name] = make
+    _made.cache_clear()
 
 
 def codec_for(type_: TypeForm[T], name: str = "json") -> Codec[T]:
@@ -83,11 +87,12 @@ def codec_for(type_: TypeForm[T], name: str = "json") -> Codec[T]:
         CodecError: There is no such codec, its library is not installed, or it cannot handle the type.
     """
     try:
-        return _made(name, type_)
+        codec: Codec[T] = _made(name, type_)
     except CodecError:
         raise
     except TypeError:  # metadata of `Annotated` may be unhashable
-        return _make(name, type_)
+        codec = _make(name, type_)
+    return codec
 
 
 def encode(value: object, codec: str = "json") -> str | bytes:
@@ -102,7 +107,8 @@ def encode(value: object, codec: str = "json") -> str | bytes:
     Raises:
         CodecError: There is no such codec, or it cannot handle the value.
     """
-    return _made(codec, type(value)).encode(value)
+    data: str | bytes = _made(codec, type(value)).encode(value)
+    return data
 
 
 def _make(name: str, type_: Any) -> Codec[Any]:
@@ -112,4 +118,4 @@ def _make(name: str, type_: Any) -> Codec[Any]:
     return make(type_)
 
 
-_made: Callable[[str, Any], Codec[Any]] = lru_cache(_KEPT)(_make)
+_made: Any = lru_cache(_KEPT)(_make)
