@@ -118,8 +118,14 @@ async def test_the_end_is_the_end_of_the_iteration_and_an_exception_elsewhere(pe
 
 async def test_a_receive_that_is_cancelled_loses_nothing(peer: Peer) -> None:
     websocket = await opened(peer)
-    with anyio.move_on_after(0):
-        await websocket.receive_message(TYPE)
+
+    async def receive() -> None:
+        raise AssertionError(await websocket.receive_message(TYPE))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(receive)
+        await anyio.wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
     peer.sends('{"type":"leave"}')
     assert await websocket.receive_message(TYPE) == StructLeave()
 
@@ -135,8 +141,7 @@ async def test_several_receive_in_order(peer: Peer) -> None:
     async with anyio.create_task_group() as tasks:
         for number in range(3):
             tasks.start_soon(receive, number)
-            for _ in range(5):
-                await anyio.lowlevel.checkpoint()
+            await anyio.wait_all_tasks_blocked()
         peer.sends(*(f'{{"type":"join","room":"{number}"}}' for number in range(3)))
     assert seen == [(0, "0"), (1, "1"), (2, "2")]
 
@@ -301,8 +306,7 @@ async def test_after_our_own_close_there_is_nobody_to_answer(policy: InvalidPoli
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(receive)
-        for _ in range(5):
-            await anyio.lowlevel.checkpoint()
+        await anyio.wait_all_tasks_blocked()
         await websocket.close()
         peer.sends("{")
         peer.closes()
@@ -341,8 +345,7 @@ async def test_an_answer_waits_for_a_client_that_does_not_read(peer: Peer) -> No
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(receive)
-        for _ in range(20):
-            await anyio.lowlevel.checkpoint()
+        await anyio.wait_all_tasks_blocked()
         assert received == []
         peer.resumes()
     assert received == [StructLeave()]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from uuid import UUID  # noqa: TC003  # msgspec reads the annotations
@@ -10,7 +12,7 @@ from uuid import UUID  # noqa: TC003  # msgspec reads the annotations
 import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
 from typing_extensions import TypeAliasType
 
 from tests.messages.vocabulary import (
@@ -490,6 +492,7 @@ Alias = TypeAliasType("Alias", StructJoin | StructLeave)
         (DataJoin, _pydantic.PydanticJson),
         (DictJoin, _pydantic.PydanticJson),
         (dict[str, Any], _pydantic.PydanticJson),
+        (dict[str, str], _pydantic.PydanticJson),
         (int | str, _pydantic.PydanticJson),
         (Literal["a", "b"], _pydantic.PydanticJson),
         (None, _pydantic.PydanticJson),
@@ -556,6 +559,25 @@ def test_without_msgspec_the_error_says_what_to_install(codec: str, monkeypatch:
     assert isinstance(codec_for(list[bytes]), _pydantic.PydanticJson)
 
 
+def test_everything_else_works_without_msgspec() -> None:
+    program = """
+import sys
+sys.modules["msgspec"] = None  # importing it fails
+from trunkline.messages import CodecError, MessageSettings, codec_for
+print(codec_for(int | str).decode("5"))
+try:
+    MessageSettings(subprotocols={"chat.msgpack": "msgpack"})
+except CodecError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [
+        "5",
+        "the codec 'msgpack' needs msgspec, which is not installed: pip install 'trunkline[msgspec]'",
+    ]
+
+
 def test_what_cannot_be_a_key_is_made_each_time() -> None:
     type_: Any = Annotated[int, {"unhashable": True}]
     assert codec_for(type_).decode("5") == 5
@@ -600,6 +622,22 @@ def test_a_union_is_discriminated_by_its_literals(type_: Any, data: str, type_of
     with pytest.raises(InvalidMessage) as caught:
         codec_for(type_).decode(data)
     assert caught.value.errors[0]["type"] == type_of_error
+
+
+def test_what_a_union_says_of_itself_counts() -> None:
+    codec = codec_for(Annotated[Ping | Pong, Field(discriminator="op")])
+    assert codec.decode('{"op":"ping"}') == Ping()
+    tagged = Annotated[
+        Annotated[Ping, Tag("1")] | Annotated[Pong, Tag("2")], Discriminator(lambda value: value["kind"])
+    ]
+    assert codec_for(tagged).decode('{"kind":"2"}') == Pong()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="the statement `type` is new in Python 3.12")
+def test_an_alias_may_speak_of_itself() -> None:
+    names: dict[str, Any] = {}
+    exec("type Json = dict[str, Json] | list[Json] | int", names)
+    assert codec_for(names["Json"]).decode('{"a":[1]}') == {"a": [1]}
 
 
 def test_the_discriminator_is_the_field_whose_values_differ() -> None:

@@ -35,7 +35,7 @@ class Codec(Protocol[T]):
 
 def _json(type_: Any) -> Codec[Any]:
     """JSON by the library that the type belongs to."""
-    found = set(classes(type_))
+    found = classes(type_)
     structs, models = {c for c in found if is_struct(c)}, {c for c in found if is_model(c)}
     if structs and models:
         raise CodecError(

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 __all__ = ["classes", "members", "tag_field", "unaliased"]
 
@@ -33,22 +30,28 @@ def members(type_: Any) -> list[Any]:
     return [type_]
 
 
-def classes(type_: Any) -> Iterator[type]:
-    """Every class that is named in a type: `list[Join | Say]` names three."""
-    for member in members(type_):
-        origin = get_origin(member)
-        if origin is Literal:
+def classes(type_: Any) -> set[type]:
+    """The classes that are named in a type: three in `list[Join | Say]`."""
+    found: set[type] = set()
+    seen: list[Any] = []  # by equality: not every argument has a hash
+    rest = members(type_)
+    while rest:
+        one = rest.pop()
+        if one in seen:  # an alias may speak of itself
             continue
-        if isinstance(origin or member, type):
-            yield origin or member
-        for part in get_args(member):
-            yield from classes(part)
+        seen.append(one)
+        origin = get_origin(one) or one
+        if isinstance(origin, type):
+            found.add(origin)
+        if origin is not Literal:
+            rest += [member for part in get_args(one) for member in members(part)]
+    return found
 
 
 def tag_field(type_: Any) -> str | None:
     """The field that tells the members of a union apart: a `Literal` in all of them, of other values in each."""
     kinds = members(type_)
-    if len(kinds) < 2 or NoneType in kinds:
+    if len(kinds) < 2 or NoneType in kinds or get_origin(unaliased(type_)) is Annotated:  # which may say it already
         return None
     tags = [_literals(kind) for kind in kinds]
     shared = (name for name in tags[0] if all(name in one for one in tags))
