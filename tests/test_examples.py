@@ -276,3 +276,71 @@ async def test_a_codec_of_ones_own_speaks_another_language() -> None:
         assert await websocket.receive_text() == "say hello"
         await websocket.send_text("hello")
         assert "Expected a word and a text" in await websocket.receive_text()
+
+
+# The typed chat.
+
+
+@pytest.mark.anyio
+async def test_a_typed_chat_tells_everybody_in_the_room() -> None:
+    chat = load("typed_chat.py")
+    async with connect(chat.app, "/rooms/blue") as ada, connect(chat.app, "/rooms/red") as other:
+        await ada.send_json({"type": "hello", "name": " Ada "})
+        await other.send_json({"type": "hello", "name": "Other"})
+        assert await ada.receive_json() == {"type": "welcome", "members": ["Ada"]}
+        async with connect(chat.app, "/rooms/blue") as ben:
+            await ben.send_json({"type": "hello", "name": "Ben"})
+            assert await ben.receive_json() == {"type": "welcome", "members": ["Ada", "Ben"]}
+            assert await ada.receive_json() == {"type": "joined", "name": "Ben"}
+            await ben.send_json({"type": "rename", "name": "Benjamin"})
+            await ben.send_json({"type": "say", "text": "hello"})
+            for member in (ada, ben):
+                assert await member.receive_json() == {"type": "renamed", "before": "Ben", "name": "Benjamin"}
+                assert await member.receive_json() == {"type": "said", "name": "Benjamin", "text": "hello"}
+        assert await ada.receive_json() == {"type": "left", "name": "Benjamin"}
+        assert await other.receive_json() == {"type": "welcome", "members": ["Other"]}
+    assert chat.rooms == {}
+
+
+@pytest.mark.anyio
+async def test_a_typed_chat_answers_what_does_not_fit() -> None:
+    chat = load("typed_chat.py")
+    async with connect(chat.app, "/rooms/blue") as ada:
+        await ada.send_json({"type": "say", "text": "no hello"})
+        assert (await ada.receive_json())["errors"][0]["loc"] == ["type"]
+        await ada.send_json({"type": "hello", "name": "Ada"})
+        assert (await ada.receive_json())["type"] == "welcome"
+        await ada.send_json({"type": "say", "text": "  "})
+        assert (await ada.receive_json())["errors"] == [
+            {"type": "string_too_short", "loc": ["say", "text"], "msg": "String should have at least 1 character"}
+        ]
+        await ada.send_json({"type": "say", "text": "hello"})
+        assert (await ada.receive_json())["type"] == "said"
+
+
+@pytest.mark.anyio
+async def test_a_typed_chat_waits_neither_for_a_hello_nor_for_a_member_that_does_not_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    chat = load("typed_chat.py")
+    async with connect(chat.app, "/rooms/blue") as ada, connect(chat.app, "/rooms/blue") as slow:
+        monkeypatch.setattr(chat, "MAX_OUTBOX", 5)
+        for member, name in ((ada, "Ada"), (slow, "Slow")):
+            await member.send_json({"type": "hello", "name": name})
+            await member.receive_json()
+        assert await ada.receive_json() == {"type": "joined", "name": "Slow"}
+        slow.stall()
+        left = False
+        while not left:
+            await ada.send_json({"type": "say", "text": "hello"})
+            left = (await ada.receive_json())["type"] == "left"
+        slow.resume()
+        with pytest.raises(WebSocketDisconnect) as caught:
+            while True:
+                await slow.receive_json()
+        assert (caught.value.code, caught.value.reason) == (1013, "You fell too far behind.")
+        monkeypatch.setattr(chat, "HELLO_SECONDS", 0.0)
+        async with connect(chat.app, "/rooms/blue") as silent:
+            with pytest.raises(WebSocketDisconnect) as caught:
+                await silent.receive()
+        assert (caught.value.code, caught.value.reason) == (3008, "Say hello first.")

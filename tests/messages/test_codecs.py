@@ -654,7 +654,7 @@ def test_classes_made_in_a_function_are_a_plain_union() -> None:
         kind: Literal["there"] = "there"
 
     codec_for(Here)
-    with pytest.raises(CodecError, match="is not fully defined"):
+    with pytest.raises(CodecError, match="name 'Here' is not defined"):
         codec_for(Here | There)
 
 

@@ -80,6 +80,7 @@ def _compiled(type_: Any) -> tuple[Callable[..., Any], Callable[..., bytes]]:
 
 def _functions(type_: Any) -> tuple[Callable[..., Any], Callable[..., bytes]]:
     adapter: TypeAdapter[Any] = TypeAdapter(type_)
+    adapter.rebuild(raise_errors=True)  # where something is missing, the error says which name is not defined
     return adapter.validator.validate_json, adapter.serializer.to_json
 
 
