@@ -224,8 +224,12 @@ def test_round_trips(language: Language, room: str, text: str, number: int, tags
         assert codec_of(language).decode(data) == message
 
 
+CYCLE: list[Any] = []
+CYCLE.append(CYCLE)
+
+
 @every_language
-@pytest.mark.parametrize("value", [object(), {"a": object()}, "\ud800", [1, {2, (lambda: 3)}]])
+@pytest.mark.parametrize("value", [object(), {"a": object()}, "\ud800", [1, {2, (lambda: 3)}], CYCLE])
 def test_what_cannot_be_encoded_is_a_codec_error(language: Language, value: Any) -> None:
     with pytest.raises(CodecError, match=r"cannot be|expected a type"):
         encode(value, language.codec)

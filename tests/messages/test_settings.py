@@ -89,6 +89,12 @@ def test_to_close_is_by_the_code_of_the_error(code: int, reason: str) -> None:
     assert MessageSettings(invalid="close").verdict(error, 1) == CloseInfo(code, reason)
 
 
+@pytest.mark.parametrize("code", [0, 1006, 5000])
+def test_a_close_code_that_may_not_be_sent_is_refused(code: int) -> None:
+    with pytest.raises(ValueError, match="a close code that may be sent is expected"):
+        InvalidMessage(INVALID.errors, code)
+
+
 def test_to_raise_is_the_error_itself_however_many_there_are() -> None:
     with pytest.raises(InvalidMessage) as caught:
         MessageSettings(invalid="raise", max_invalid=0).verdict(INVALID, 100)

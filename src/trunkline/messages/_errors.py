@@ -6,7 +6,12 @@ import sys
 from typing import TYPE_CHECKING, Literal
 
 from trunkline.exceptions import TrunklineError
-from trunkline.status import WS_1003_UNSUPPORTED_DATA, WS_1007_INVALID_FRAME_PAYLOAD_DATA, WS_1008_POLICY_VIOLATION
+from trunkline.status import (
+    WS_1003_UNSUPPORTED_DATA,
+    WS_1007_INVALID_FRAME_PAYLOAD_DATA,
+    WS_1008_POLICY_VIOLATION,
+    check_close_code,
+)
 
 if sys.version_info >= (3, 12):
     from typing import TypedDict
@@ -69,9 +74,13 @@ class InvalidMessage(TrunklineError, ValueError):
     Attributes:
         errors: What is wrong, cut as said above.
         close_code: As given.
+
+    Raises:
+        ValueError: The close code may not be sent.
     """
 
     def __init__(self, errors: Iterable[ErrorDetail], close_code: int = WS_1008_POLICY_VIOLATION) -> None:
+        check_close_code(close_code)
         self.errors = [_cut(detail) for detail, _ in zip(errors, range(MAX_ERRORS), strict=False)]
         self.close_code = close_code
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 from pydantic import BaseModel, Field, PydanticUndefinedAnnotation, PydanticUserError, TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError, SchemaError
+from pydantic_core import SchemaError
 
 from trunkline.messages._errors import MAX_ERRORS, CodecError, ErrorDetail, InvalidMessage, undecodable
 from trunkline.messages._shape import tag_field
@@ -60,7 +60,7 @@ class PydanticJson(Generic[T]):
         """The message as text, under the aliases of its fields."""
         try:
             return self._to_json(value, by_alias=True).decode()
-        except PydanticSerializationError as error:
+        except (ValueError, RecursionError) as error:  # the former for whatever pydantic finds
             raise CodecError(f"{type(value).__qualname__} cannot be written as JSON by pydantic: {error}") from error
 
 
