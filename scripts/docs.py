@@ -34,6 +34,7 @@ REFERENCE = ROOT / "docs" / "reference"
 MODULES = (
     "trunkline.applications",
     "trunkline.websockets",
+    "trunkline.messages",
     "trunkline.states",
     "trunkline.routing",
     "trunkline.endpoints",

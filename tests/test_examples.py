@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 import starlette.testclient
 from fastapi import FastAPI
@@ -221,3 +222,125 @@ def test_only_listed_pages_open_a_websocket(origin: str | None, allowed: bool) -
     with client.websocket_connect("/echo", headers=headers) as websocket:
         websocket.send_text("hello")
         assert websocket.receive_text() == "hello"
+
+
+# Typed messages.
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("path", ["/by-hand", "/chat"])
+async def test_typed_messages_are_validated_and_answered(path: str) -> None:
+    async with connect(load("messages.py").app, path) as websocket:
+        await websocket.send_json({"type": "join", "room": "blue"})
+        await websocket.send_json({"type": "say"})
+        error = await websocket.receive_json()
+        assert (error["type"], error["errors"][0]["type"]) == ("error", "missing")
+        await websocket.send_json({"type": "say", "text": "hello"})
+        assert await websocket.receive_json() == {"type": "said", "room": "blue", "text": "hello"}
+
+
+@pytest.mark.anyio
+async def test_structs_come_as_json_and_as_messagepack() -> None:
+    app = load("messages.py").app
+    async with connect(app, "/game") as websocket:
+        await websocket.send_json({"type": "move", "x": 1, "y": 2})
+        assert await websocket.receive_json() == {"type": "position", "x": 1, "y": 2}
+        await websocket.send_json({"type": "stop"})
+        with pytest.raises(WebSocketDisconnect):
+            await websocket.receive()
+    async with connect(app, "/game-in-either", subprotocols=["game.v1+msgpack"]) as websocket:
+        assert websocket.accepted_subprotocol == "game.v1+msgpack"
+        await websocket.send_bytes(msgspec.msgpack.encode({"type": "move", "x": 1, "y": 2}))
+        assert msgspec.msgpack.decode(await websocket.receive_bytes()) == {"type": "position", "x": 1, "y": 2}
+
+
+@pytest.mark.anyio
+async def test_a_strict_endpoint_closes_and_a_forgiving_one_goes_on() -> None:
+    app = load("messages.py").app
+    async with connect(app, "/strict") as websocket:
+        await websocket.send_json({"type": "join", "room": "blue"})
+        assert await websocket.receive_json() == {"type": "join", "room": "blue"}
+        await websocket.send_text("nonsense")
+        with pytest.raises(WebSocketDisconnect) as caught:
+            await websocket.receive()
+        assert caught.value.code == 1007
+    async with connect(app, "/forgiving") as websocket:
+        await websocket.send_json({"type": "say"})
+        assert await websocket.receive_json() == {"type": "say", "text": "(something with 1 mistakes)"}
+
+
+@pytest.mark.anyio
+async def test_a_codec_of_ones_own_speaks_another_language() -> None:
+    async with connect(load("messages.py").app, "/terminal") as websocket:
+        await websocket.send_text("say hello")
+        assert await websocket.receive_text() == "say hello"
+        await websocket.send_text("hello")
+        assert "Expected a word and a text" in await websocket.receive_text()
+
+
+# The typed chat.
+
+
+@pytest.mark.anyio
+async def test_a_typed_chat_tells_everybody_in_the_room() -> None:
+    chat = load("typed_chat.py")
+    async with connect(chat.app, "/rooms/blue") as ada, connect(chat.app, "/rooms/red") as other:
+        await ada.send_json({"type": "hello", "name": " Ada "})
+        await other.send_json({"type": "hello", "name": "Other"})
+        assert await ada.receive_json() == {"type": "welcome", "members": ["Ada"]}
+        async with connect(chat.app, "/rooms/blue") as ben:
+            await ben.send_json({"type": "hello", "name": "Ben"})
+            assert await ben.receive_json() == {"type": "welcome", "members": ["Ada", "Ben"]}
+            assert await ada.receive_json() == {"type": "joined", "name": "Ben"}
+            await ben.send_json({"type": "rename", "name": "Benjamin"})
+            await ben.send_json({"type": "say", "text": "hello"})
+            for member in (ada, ben):
+                assert await member.receive_json() == {"type": "renamed", "before": "Ben", "name": "Benjamin"}
+                assert await member.receive_json() == {"type": "said", "name": "Benjamin", "text": "hello"}
+        assert await ada.receive_json() == {"type": "left", "name": "Benjamin"}
+        assert await other.receive_json() == {"type": "welcome", "members": ["Other"]}
+    assert chat.rooms == {}
+
+
+@pytest.mark.anyio
+async def test_a_typed_chat_answers_what_does_not_fit() -> None:
+    chat = load("typed_chat.py")
+    async with connect(chat.app, "/rooms/blue") as ada:
+        await ada.send_json({"type": "say", "text": "no hello"})
+        assert (await ada.receive_json())["errors"][0]["loc"] == ["type"]
+        await ada.send_json({"type": "hello", "name": "Ada"})
+        assert (await ada.receive_json())["type"] == "welcome"
+        await ada.send_json({"type": "say", "text": "  "})
+        assert (await ada.receive_json())["errors"] == [
+            {"type": "string_too_short", "loc": ["say", "text"], "msg": "String should have at least 1 character"}
+        ]
+        await ada.send_json({"type": "say", "text": "hello"})
+        assert (await ada.receive_json())["type"] == "said"
+
+
+@pytest.mark.anyio
+async def test_a_typed_chat_waits_neither_for_a_hello_nor_for_a_member_that_does_not_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    chat = load("typed_chat.py")
+    async with connect(chat.app, "/rooms/blue") as ada, connect(chat.app, "/rooms/blue") as slow:
+        monkeypatch.setattr(chat, "MAX_OUTBOX", 5)
+        for member, name in ((ada, "Ada"), (slow, "Slow")):
+            await member.send_json({"type": "hello", "name": name})
+            await member.receive_json()
+        assert await ada.receive_json() == {"type": "joined", "name": "Slow"}
+        slow.stall()
+        left = False
+        while not left:
+            await ada.send_json({"type": "say", "text": "hello"})
+            left = (await ada.receive_json())["type"] == "left"
+        slow.resume()
+        with pytest.raises(WebSocketDisconnect) as caught:
+            while True:
+                await slow.receive_json()
+        assert (caught.value.code, caught.value.reason) == (1013, "You fell too far behind.")
+        monkeypatch.setattr(chat, "HELLO_SECONDS", 0.0)
+        async with connect(chat.app, "/rooms/blue") as silent:
+            with pytest.raises(WebSocketDisconnect) as caught:
+                await silent.receive()
+        assert (caught.value.code, caught.value.reason) == (3008, "Say hello first.")

@@ -22,6 +22,7 @@ PLACES = {
     "trunkline": "App Router WebSocket WebSocketDisconnect WebSocketException WebSocketState HTTPConnection "
     "HTTPException Request BackgroundTasks status",
     "trunkline.websockets": "WebSocket WebSocketClose WebSocketDisconnect WebSocketDisconnected WebSocketState",
+    "trunkline.messages": "Codec CodecError InvalidMessage MessageSettings codec_for encode register_codec",
     "trunkline.requests": "HTTPConnection Request",
     "trunkline.applications": "App",
     "trunkline.routing": "BaseRoute Router Route WebSocketRoute Mount Host Match NoMatchFound",

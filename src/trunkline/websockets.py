@@ -20,6 +20,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
+from trunkline._typed import TypedMessages
 from trunkline.datastructures import check_headers
 from trunkline.inbox import Inbox, LineInbox
 from trunkline.line import Line, line_of
@@ -123,7 +124,7 @@ def _close_info_of(message: Message) -> CloseInfo:
     return CloseInfo(int(code), message.get("reason") or "")
 
 
-class WebSocket(HTTPConnection[StateT]):
+class WebSocket(HTTPConnection[StateT], TypedMessages):
     """One WebSocket connection, seen from the endpoint.
 
         @app.websocket("/echo")
@@ -142,6 +143,7 @@ class WebSocket(HTTPConnection[StateT]):
     Attributes:
         client_state: What the client has said of itself so far, as far as `receive` has returned it.
         application_state: What the application has said so far.
+        message_settings: How typed messages are encoded, and what becomes of invalid ones: `MessageSettings`.
     """
 
     scope_types: ClassVar[tuple[str, ...]] = ("websocket",)
@@ -390,17 +392,26 @@ class WebSocket(HTTPConnection[StateT]):
         """Complete the handshake; waits for the connect message if it has not come yet.
 
         Args:
-            subprotocol: One of `scope["subprotocols"]` (RFC 6455 section 1.9), or None.
+            subprotocol: One of `scope["subprotocols"]` (RFC 6455 section 1.9), or None; left out, it is agreed upon
+                where `message_settings` names some.
             headers: More headers for the answer to the handshake, names in lower case.
 
         Raises:
             ValueError: A header or the subprotocol holds a line break or a NUL.
             TypeError: A header is not a pair of bytes.
         """
+        if self.message_settings.subprotocols:
+            subprotocol = self._agree_on(subprotocol)
         pairs = _check_accept(subprotocol, headers or []) if headers or subprotocol else []
         if self.client_state is CONNECTING:
             await self.receive()
         await self.send({"type": "websocket.accept", "subprotocol": subprotocol, "headers": pairs})
+
+    def _agree_on(self, subprotocol: str | None) -> str | None:
+        settings = self.message_settings
+        agreed = subprotocol or settings.agree(self.scope.get("subprotocols") or [])
+        self.message_settings = settings.speaking(agreed)
+        return agreed
 
     async def close(self, code: int = 1000, reason: str | None = None) -> None:
         """Close the connection; before `accept`, refuse the handshake (HTTP 403 on the wire).
@@ -557,13 +568,24 @@ class WebSocket(HTTPConnection[StateT]):
             raise WebSocketMessageTypeError(wanted, "nothing" if message.get(other) is None else other)
         return content
 
+    async def _receive_any(self) -> str | bytes:
+        """The next message, text or binary."""
+        line = self._fast_in
+        if line is None:
+            message = await self._receive_data()
+            return self._content(message, *(("text", "bytes") if message.get("bytes") is None else ("bytes", "text")))
+        if line.head < len(line.messages) and not line.receiving.taken:
+            taken: str | bytes | None = line.messages[line.head]
+            line.head += 1
+        else:
+            taken = await line.next()
+        self._end_of_line(line, taken)
+        return cast("str | bytes", taken)
+
     async def __aiter__(self) -> AsyncIterator[str | bytes]:
         try:
             while True:
-                message = await self._receive_data()
-                yield self._content(
-                    message, *(("text", "bytes") if message.get("bytes") is None else ("bytes", "text"))
-                )
+                yield await self._receive_any()
         except WebSocketDisconnect:
             pass
 
