@@ -133,7 +133,8 @@ def test_the_engine_is_set_by_options_and_variables(project: Path) -> None:
     ("options", "text"),
     [
         (["--engine", "max_mesage=1"], "there is no setting 'max_mesage'; there are: max_message, "),
-        (["--engine", "max_message=much"], "MAX_MESSAGE is of type int, but got 'much'"),
+        (["--engine", "max_message=much"], "expected a whole number as TRUNKLINE_WS_MAX_MESSAGE, but got 'much'"),
+        (["--engine", "compression=some"], "expected on, off or takeover as TRUNKLINE_WS_COMPRESSION"),
         (["--drain", "soon"], "'soon' is not a valid float"),
     ],
 )

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
 from trunkline.engine.connection import CLOSING, OPEN, OPENING, ClientGone, Connection
-from trunkline.engine.deflate import Deflate, DeflateSettings, negotiate
+from trunkline.engine.deflate import Deflate, negotiate
 from trunkline.engine.handshake import (
     DenialResponse,
     HandshakeError,
@@ -50,7 +50,6 @@ __all__ = ["WebSocketProtocol"]
 
 SHUTDOWN_DEADLINE = 10.0
 LAST_CANCEL = 1.0
-_DEFLATE = DeflateSettings()
 
 # uvicorn's option, its default, our setting: an option that was left at its default leaves ours as it is.
 _OPTIONS = (
@@ -328,7 +327,8 @@ class WebSocketProtocol(asyncio.Protocol):
         connection, request = self._connection, self._request
         assert request is not None
         subprotocol = message.get("subprotocol")
-        agreement = negotiate(request.extensions, _DEFLATE) if connection.settings.compression else None
+        deflate = connection.settings.deflate
+        agreement = negotiate(request.extensions, deflate) if deflate else None
         response = build_accept(
             request,
             subprotocol=subprotocol,
@@ -348,7 +348,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._request = None  # the scope has what is still needed of it
         self._stop_timer()
         self.transport.write(response)
-        connection.open(None if agreement is None else Deflate(agreement, _DEFLATE))
+        connection.open(Deflate(agreement, deflate) if agreement and deflate else None)
         # Never from inside `data_received`: uvicorn and uvloop are in the middle of their own hand-over there.
         self._loop.call_soon(self._switch)
 
