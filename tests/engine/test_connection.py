@@ -895,6 +895,25 @@ def test_a_line_of_another_version_is_none_to_us(version: object) -> None:
     assert line_of({}) is None
 
 
+@pytest.mark.parametrize("size", [1000, LARGE, 2 * LARGE])
+def test_a_sender_gives_the_others_a_turn_even_if_the_peer_takes_all(size: int) -> None:
+    async def test() -> None:
+        pair = open_connection()
+        line = pair.connection
+        turns: list[int] = []
+        for number in range(3):
+            sent = 0
+            while line.writable:
+                line.write_bytes(bytes(size))
+                sent += size
+                assert sent <= line.settings.high_water + 2 * size
+            asyncio.get_running_loop().call_soon(turns.append, number)
+            await line.drain()
+        assert turns == [0, 1, 2]
+
+    run(test())
+
+
 @pytest.mark.parametrize("size", [LARGE - 1, LARGE, 3 * LARGE])
 def test_a_large_payload_leaves_whole_and_in_its_place(size: int) -> None:
     async def test() -> None:

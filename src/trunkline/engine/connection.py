@@ -474,11 +474,14 @@ class Connection(asyncio.BufferedProtocol):
         """
         if self.phase is not OPEN:
             return
+        # It counts until the tick ends, although it is written: who never waited would starve all others.
+        written = self._out_bytes
         self.flush()
-        self._share.flush_soon(self, self._loop)
+        if not written:
+            self._share.flush_soon(self, self._loop)
         self._transport.write(frame_header(_BINARY, len(data)))
         self._transport.write(data)
-        self._out_bytes += len(data)
+        self._out_bytes = written + len(data)
         if self._out_bytes > self.settings.high_water:
             self.writable = False
 
