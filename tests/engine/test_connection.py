@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import threading
 import zlib
 from typing import Any
@@ -779,6 +780,22 @@ def test_leaving_without_a_close_ends_the_stream_behind_what_is_written() -> Non
         peer.close()
         assert peer.transport.closed
         await settle()
+        assert peer.ends == 1
+
+    run(test())
+
+
+def test_leaving_a_peer_that_has_just_reset_the_connection_is_no_error() -> None:
+    async def test() -> None:
+        peer = open_connection()
+
+        def write_eof() -> None:
+            raise OSError(errno.ENOTCONN, "as asyncio's transport does before it has read of the reset")
+
+        peer.transport.write_eof = write_eof
+        peer.connection.leave()
+        assert peer.connection.closed == LOST
+        await asyncio.sleep(2)
         assert peer.ends == 1
 
     run(test())
