@@ -2,154 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import random
 import shutil
-import signal
 import socket
 import ssl
 import subprocess
-import sys
-import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import websockets.sync.client
 
-from tests.cli_process import TIMEOUT, Server
-from tests.engine.client_frames import BINARY, CLOSE, PING, TEXT, client_frame, header, text
+from tests.engine.client_frames import BINARY, CLOSE, PING, client_frame, header, text
 from tests.engine.heads import raw_request
+from tests.engine.served import LOOPS, SECONDS, Engine, Raw, engine
 from tests.support import unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
     from pathlib import Path
-
-LOOPS = ("uvloop", "asyncio")
-SECONDS = 20.0
-
-
-class Engine:
-    """A server in a child process."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process = process
-        self.log = Server(process)
-        self.port = 0
-
-    def facts(self, **connect: Any) -> dict[str, Any]:
-        """What the process says of itself and of the connection that asks."""
-        path = connect.pop("path", "/facts")
-        with websockets.sync.client.connect(f"ws://127.0.0.1:{self.port}{path}", proxy=None, **connect) as client:
-            told: dict[str, Any] = json.loads(client.recv(SECONDS))
-            return told
-
-    def until(self, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        """Ask for the facts until they hold."""
-        deadline = time.monotonic() + SECONDS
-        while not holds(facts := self.facts()):
-            assert time.monotonic() < deadline, f"after {SECONDS} s still: {facts}"
-            time.sleep(0.05)
-        return facts
-
-    def client(self, path: str, **options: Any) -> Raw:
-        """A client that has connected to a path."""
-        return Raw(socket.create_connection(("127.0.0.1", self.port), SECONDS), path, **options)
-
-    def ends_within(self, seconds: float) -> int:
-        """Ask the server to stop: its exit code, when it is gone in time."""
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(seconds)
-
-
-@contextlib.contextmanager
-def engine(*options: str, app: str = "tests.engine.robust_app:app", **settings: object) -> Iterator[Engine]:
-    """uvicorn with our protocol class; `settings` are those of the engine."""
-    command = [sys.executable, "-m", "uvicorn", app, "--ws", "trunkline.engine:WebSocketProtocol", *options]
-    if not {"--uds", "--port"}.intersection(options):
-        command += ["--port", "0"]
-    env = {f"TRUNKLINE_WS_{name.upper()}": str(value) for name, value in settings.items()}
-    process = subprocess.Popen(
-        command, env={**os.environ, **env}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    with process:
-        try:
-            running = Engine(process)
-            running.port = int(running.log.wait_for(r"Uvicorn running on (?:\S+:(\d+)|unix)")[1] or 0)
-            yield running
-        finally:
-            if process.poll() is None:
-                process.kill()
-
-
-class Raw:
-    """A client that does what no library lets it do."""
-
-    def __init__(self, sock: socket.socket, path: str = "/echo", request: bytes | None = None) -> None:
-        self.sock = sock
-        self.sock.settimeout(SECONDS)
-        self.sock.sendall(raw_request(line=f"GET {path} HTTP/1.1".encode()) if request is None else request)
-        self.buffer = b""
-
-    def head(self) -> bytes:
-        """The head of the answer to the handshake."""
-        while b"\r\n\r\n" not in self.buffer:
-            self._more()
-        head, _, self.buffer = self.buffer.partition(b"\r\n\r\n")
-        return head
-
-    def accepted(self) -> Raw:
-        assert self.head().startswith(b"HTTP/1.1 101 ")
-        return self
-
-    def _more(self) -> None:
-        data = self.sock.recv(1 << 16)
-        if not data:
-            raise EOFError
-        self.buffer += data
-
-    def _take(self, size: int) -> bytes:
-        while len(self.buffer) < size:
-            self._more()
-        data, self.buffer = self.buffer[:size], self.buffer[size:]
-        return data
-
-    def frame(self) -> tuple[int, bytes]:
-        """The next frame that is no ping: its opcode and payload."""
-        while True:
-            first, length = self._take(2)
-            if length > 125:
-                length = int.from_bytes(self._take(2 if length == 126 else 8))
-            payload = self._take(length)
-            if first & 15 != PING:
-                return first & 15, payload
-
-    def texts(self, number: int) -> list[str]:
-        """The next text messages."""
-        return [payload.decode() for _, payload in (self.frame() for _ in range(number))]
-
-    def close_code(self) -> int:
-        """The code of the close frame, behind whatever comes before it."""
-        while (frame := self.frame())[0] != CLOSE:
-            pass
-        return int.from_bytes(frame[1][:2]) if frame[1] else 1005
-
-    def ended(self) -> bool:
-        """Whether the server ends the connection; with a reset, or behind the end of the stream."""
-        try:
-            while True:
-                self._more()
-        except (EOFError, ConnectionResetError):
-            return True
-
-    def __enter__(self) -> Raw:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.sock.close()
-
 
 # Busy handlers
 
@@ -211,31 +81,6 @@ def test_peers_that_do_not_read_what_was_pushed_are_dropped_by_their_pings_and_t
         for client in clients:
             with client:
                 assert client.ended()
-
-
-# SIGTERM
-
-
-@pytest.mark.parametrize("path", ["/echo", "/idle", "/stubborn"])
-@pytest.mark.parametrize("loop", LOOPS)
-def test_the_process_is_gone_by_the_deadline_whatever_its_handlers_do(path: str, loop: str) -> None:
-    options = ("--loop", loop, "--timeout-graceful-shutdown", "1")
-    with engine(*options) as server, server.client(path).accepted() as client:
-        if path == "/echo":
-            client.sock.sendall(text("ready"))
-        assert client.texts(1) == ["ready"]
-        server.process.send_signal(signal.SIGTERM)
-        assert client.close_code() == 1012
-        client.sock.sendall(client_frame(CLOSE, (1012).to_bytes(2)))
-        assert client.ended()
-        server.process.wait(SECONDS)
-
-
-def test_a_client_that_does_not_answer_the_1012_does_not_hold_the_process() -> None:
-    with engine("--timeout-graceful-shutdown", "1") as server, server.client("/echo").accepted() as client:
-        client.sock.sendall(text("ready"))
-        assert client.texts(1) == ["ready"]
-        server.ends_within(SECONDS)
 
 
 # Handshakes
@@ -318,45 +163,6 @@ def sees_1009(client: Raw) -> None:
     assert client.ended()
 
 
-def mutated(chance: random.Random) -> bytes:
-    """Frames as they may be, with a few bytes as they may not."""
-    stream = bytearray()
-    for _ in range(chance.randrange(1, 8)):
-        opcode = chance.choice((TEXT, BINARY, 0, PING, 10, CLOSE, chance.randrange(16)))
-        payload = chance.randbytes(chance.choice((0, 1, 2, 125, 126, 5000)))
-        stream += client_frame(opcode, payload, fin=chance.random() < 0.7, mask=chance.randbytes(4))
-    for _ in range(chance.choice((0, 1, 5))):
-        stream[chance.randrange(len(stream))] = chance.randrange(256)
-    return bytes(stream)
-
-
-ALLOWED = {1000, 1002, 1005, 1007, 1009, *range(1000, 1004), *range(1007, 1015), *range(3000, 5000)}
-
-
-def test_random_streams_of_frames_end_in_a_right_close_code_and_never_in_a_crash() -> None:
-    seed = int(os.environ.get("TRUNKLINE_FUZZ_SEED") or random.randrange(1 << 32))
-    chance = random.Random(seed)
-    with engine("--ws-max-size", "20000") as server:
-        for number in range(300):
-            with server.client("/echo").accepted() as client:
-                with contextlib.suppress(OSError):
-                    client.sock.sendall(mutated(chance))
-                    # A violation whatever came before: this way every stream ends.
-                    client.sock.sendall(client_frame(3) + header(BINARY, 1 << 62) + bytes(200))
-                    client.sock.shutdown(socket.SHUT_WR)
-                with contextlib.suppress(EOFError):
-                    code = client.close_code()
-                    assert code in ALLOWED, f"seed {seed}, stream {number}: {code}"
-                assert client.ended()
-        facts = server.until(lambda facts: facts["connections"] == 1)
-        assert facts["tasks"] < 10
-        server.process.send_signal(signal.SIGTERM)
-        assert server.process.wait(SECONDS) in (0, -signal.SIGTERM)
-        while (line := server.log._queue.get(timeout=TIMEOUT)) is not None:
-            server.log.lines.append(line)
-    assert "Traceback" not in "".join(server.log.lines), f"seed {seed}"
-
-
 # Ways to serve
 
 
@@ -419,20 +225,3 @@ def test_the_client_is_who_a_trusted_proxy_says() -> None:
     with engine("--proxy-headers", "--forwarded-allow-ips", "127.0.0.1") as server:
         scope = server.facts(additional_headers={"X-Forwarded-For": "1.2.3.4", "X-Forwarded-Proto": "wss"})["scope"]
     assert (scope["client"], scope["scheme"]) == (["1.2.3.4", 0], "wss")
-
-
-def test_several_workers_serve_and_stop() -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with engine("--workers", "2", "--port", str(port), "--timeout-graceful-shutdown", "2") as server:
-        server.log.wait_for("Application startup complete")
-        server.log.wait_for("Application startup complete")
-        server.port = port
-        pids = {server.facts()["pid"] for _ in range(5)}
-        assert server.process.pid not in pids
-        with server.client("/idle").accepted() as client:
-            assert client.texts(1) == ["ready"]
-            server.process.send_signal(signal.SIGTERM)
-            assert client.close_code() == 1012
-            server.process.wait(SECONDS)
