@@ -51,6 +51,13 @@ async def stubborn(scope: Scope, receive: Receive, send: Send) -> None:
             pass
 
 
+async def notice(scope: Scope, receive: Receive, send: Send) -> None:
+    """Says what it is told of the end."""
+    await send({"type": "websocket.send", "text": "ready"})
+    message = await receive()
+    print(f"noticed: {message['type']} {message.get('code')}", flush=True)
+
+
 async def flood(scope: Scope, receive: Receive, send: Send) -> None:
     """Sends for ever, and waits when it is told to."""
     try:
@@ -101,7 +108,9 @@ async def facts(scope: Scope, receive: Receive, send: Send) -> None:
     await receive()
 
 
-HANDLERS = {handler.__name__: handler for handler in (echo, late, busy, idle, stubborn, flood, push, watch, facts)}
+HANDLERS = {
+    handler.__name__: handler for handler in (echo, late, busy, idle, stubborn, notice, flood, push, watch, facts)
+}
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1033,7 +1033,25 @@ def test_at_the_deadline_a_handler_that_ignores_the_end_is_cancelled(
         assert peer.state.tasks == set()
         assert peer.state.connections == set()
         assert peer.transport.aborted
-        assert log.texts(logging.WARNING) == []
+        (warning,) = log.texts(logging.WARNING)
+        assert warning.endswith('"WebSocket /chat": the handler has not ended in time and is cancelled.')
+
+    run(test())
+
+
+def test_a_reload_waits_for_nothing() -> None:
+    class Slow(WebSocketProtocol):
+        settings = EngineSettings(drain_window=20, close_timeout=100)
+
+    async def test() -> None:
+        peer = Peer(accepting(wait), protocol=Slow, timeout_graceful_shutdown=100, reload=True)
+        peer.protocol._config.app = "program:app"  # only what is named can be imported again
+        await peer.connect()
+        peer.protocol.shutdown()
+        assert peer.close_frame() == (1012, "")
+        await asyncio.sleep(0.6)
+        assert peer.transport.aborted
+        assert (peer.state.tasks, peer.state.connections) == (set(), set())
 
     run(test())
 

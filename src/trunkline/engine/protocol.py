@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 __all__ = ["WebSocketProtocol"]
 
 SHUTDOWN_DEADLINE = 10.0
+# Somebody who has just saved a file waits for it.
+RELOAD_DEADLINE = 0.5
 LAST_CANCEL = 1.0
 
 # uvicorn's option, its default, our setting: an option that was left at its default leaves ours as it is.
@@ -400,15 +402,21 @@ class WebSocketProtocol(asyncio.Protocol):
         if self._stopping:
             return
         self._stopping = True
-        window, timeout = self._connection.settings.drain_window, self._config.timeout_graceful_shutdown
-        if timeout is not None:
-            window = min(window, timeout)
+        window, deadline = self._time_to_drain()
         if self._connection.phase is OPEN and window:
             self._loop.call_later(random.uniform(0, window), self._end_connection)
         else:
             self._end_connection()
-        deadline = max(SHUTDOWN_DEADLINE, window + 1) if timeout is None else timeout
         self._loop.call_later(deadline, self._cancel)
+
+    def _time_to_drain(self) -> tuple[float, float]:
+        """Seconds over which the closes are spread, and seconds until everything has to be over."""
+        if self._config.should_reload:
+            return 0.0, RELOAD_DEADLINE
+        window, timeout = self._connection.settings.drain_window, self._config.timeout_graceful_shutdown
+        if timeout is None:
+            return window, max(SHUTDOWN_DEADLINE, window + 1)
+        return min(window, timeout), timeout
 
     def _end_connection(self) -> None:
         phase = self._connection.phase
@@ -422,6 +430,7 @@ class WebSocketProtocol(asyncio.Protocol):
     def _cancel(self) -> None:
         self._connection.abort()
         if self._task is not None and not self._task.done():
+            logger.warning("%s: the handler has not ended in time and is cancelled.", self._place())
             self._task.cancel()
             self._loop.call_later(LAST_CANCEL, self._throw_out)
 
