@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import zlib
 from typing import TYPE_CHECKING
 
 from tests.engine.client_frames import BINARY, CLOSE, CONTINUATION, PING, TEXT, client_frame, header, text
 from tests.engine.heads import raw_request, usual
+from tests.engine.served import reset_at_close
 
 if TYPE_CHECKING:
     import random
@@ -21,7 +21,6 @@ PATIENCE = 30.0  # the server ends every connection long before
 ENDPOINTS = ("echo", "asgi", "tasks", "busy", "flood", "crash", "close")
 ECHOING = ("echo", "asgi")
 GOODBYE = client_frame(CLOSE, (1000).to_bytes(2))
-RESET = b"\x01\0\0\0\0\0\0\0"  # SO_LINGER: on, for 0 seconds
 
 
 class Client:
@@ -66,8 +65,7 @@ class Client:
 
     def reset(self) -> None:
         """Drop the connection with a reset, as a process that is killed with bytes unread does."""
-        sock: socket.socket = self.writer.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        reset_at_close(self.writer.get_extra_info("socket"))
         self.writer.transport.abort()
 
     def message(self) -> bytes:

@@ -82,6 +82,7 @@ async def watch(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "websocket.send", "text": "ready"})
     info = await line.wait_closed()
     while (message := await receive())["type"] == "websocket.receive":
+        events.append(f"watch {info.code} {message['text']}")
         await send({"type": "websocket.send", "text": f"{info.code} {message['text']}"})
 
 
@@ -121,6 +122,9 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     name = scope["path"].rpartition("/")[2]
     if name == "late":
         await asyncio.sleep(60)
+    if name == "refuse":
+        await send({"type": "websocket.close"})
+        return
     await send({"type": "websocket.accept"})
     await HANDLERS[name](scope, receive, send)
 

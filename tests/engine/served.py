@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-__all__ = ["COMMANDS", "LOOPS", "SECONDS", "Engine", "Raw", "engine"]
+    from websockets.sync.client import ClientConnection
+
+__all__ = ["COMMANDS", "LOOPS", "SECONDS", "Engine", "Raw", "engine", "reset_at_close"]
 
 LOOPS = ("uvloop", "asyncio")
 SECONDS = 20.0
@@ -38,8 +40,7 @@ class Engine:
 
     def facts(self, **connect: Any) -> dict[str, Any]:
         """What the process says of itself and of the connection that asks."""
-        path = connect.pop("path", "/facts")
-        with websockets.sync.client.connect(f"ws://127.0.0.1:{self.port}{path}", proxy=None, **connect) as client:
+        with self.websocket("/facts", **connect) as client:
             told: dict[str, Any] = json.loads(client.recv(SECONDS))
             return told
 
@@ -50,6 +51,12 @@ class Engine:
             assert time.monotonic() < deadline, f"after {SECONDS} s still: {facts}"
             time.sleep(0.05)
         return facts
+
+    def websocket(self, path: str, *, host: str = "127.0.0.1", **options: Any) -> ClientConnection:
+        """A client of the `websockets` library that has connected to a path."""
+        uri = f"ws://{host}:{self.port}{path}"
+        client: ClientConnection = websockets.sync.client.connect(uri, proxy=None, max_size=None, **options)
+        return client
 
     def client(self, path: str, **options: Any) -> Raw:
         """A client that has connected to a path."""
@@ -91,13 +98,19 @@ def engine(
         start_new_session=True,
     )
     with process:
+        running = Engine(process)
         try:
-            running = Engine(process)
             running.port = int(running.log.wait_for(r"Uvicorn running on (?:\S+:(\d+)|unix)")[1] or 0)
             yield running
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # its workers too, which would keep the pipe open
+            running.log.all_lines()
+
+
+def reset_at_close(sock: socket.socket) -> None:
+    """Let its end be a reset, as that of a killed process with bytes unread."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")  # on, for 0 seconds
 
 
 class Raw:

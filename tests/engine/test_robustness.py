@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import random
-import shutil
 import socket
-import ssl
-import subprocess
-from typing import TYPE_CHECKING
 
 import pytest
-import websockets.sync.client
 
-from tests.engine.client_frames import BINARY, CLOSE, PING, client_frame, header, text
+from tests.engine.client_frames import BINARY, CLOSE, PING, PONG, client_frame, header, text
 from tests.engine.heads import raw_request
-from tests.engine.served import LOOPS, SECONDS, Engine, Raw, engine
-from tests.support import unavailable
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from tests.engine.served import LOOPS, SECONDS, Engine, Raw, engine, reset_at_close
 
 # Busy handlers
 
@@ -27,13 +17,11 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize("loop", LOOPS)
 def test_a_handler_that_is_busy_for_longer_than_the_ping_timeout_keeps_its_connection(loop: str) -> None:
     options = ("--loop", loop, "--ws-ping-interval", "0.2", "--ws-ping-timeout", "0.2")
-    with engine(*options) as server:
-        uri = f"ws://127.0.0.1:{server.port}/busy?seconds=1.5"
-        with websockets.sync.client.connect(uri, proxy=None, ping_interval=None) as client:
-            assert client.recv(SECONDS) == "ready"
-            for number in range(100):  # more than the inbound bound
-                client.send(f"{number}")
-            assert [client.recv(SECONDS) for _ in range(100)] == [f"{number}" for number in range(100)]
+    with engine(*options) as server, server.websocket("/busy?seconds=1.5", ping_interval=None) as client:
+        assert client.recv(SECONDS) == "ready"
+        for number in range(100):  # more than the inbound bound
+            client.send(f"{number}")
+        assert [client.recv(SECONDS) for _ in range(100)] == [f"{number}" for number in range(100)]
 
 
 def test_the_end_is_known_at_once_behind_unread_messages_and_they_are_answered_before_it() -> None:
@@ -43,6 +31,17 @@ def test_the_end_is_known_at_once_behind_unread_messages_and_they_are_answered_b
         assert client.texts(2) == ["3005 a", "3005 b"]
         assert client.close_code() == 3005
         assert client.ended()
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_reset_is_known_at_once_behind_unread_messages_which_are_delivered_first(loop: str) -> None:
+    with engine("--loop", loop) as server:
+        with server.client("/watch").accepted() as client:
+            assert client.texts(1) == ["ready"]
+            client.sock.sendall(text("a") + client_frame(PING, b"?"))
+            assert client.frame() == (PONG, b"?"), "so what came before it has been read"
+            reset_at_close(client.sock)
+        server.until(lambda facts: "watch 1006 a" in facts["events"] and facts["connections"] == 1)
 
 
 # Peers that do not read
@@ -103,7 +102,7 @@ def test_partial_handshakes_and_drops_at_random_leave_nothing_behind() -> None:
             with socket.create_connection(("127.0.0.1", server.port), SECONDS) as sock:
                 sock.sendall((request + frames)[: chance.randrange(len(request + frames))])
                 if chance.random() < 0.5:
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")  # a reset
+                    reset_at_close(sock)
         after = server.until(lambda facts: facts["connections"] == 1 and facts["tasks"] <= before["tasks"])
         assert after["resident"] - before["resident"] < 30 << 20, f"seed {seed}"
 
@@ -161,67 +160,3 @@ def sees_1009(client: Raw) -> None:
     assert client.close_code() == 1009
     client.sock.shutdown(socket.SHUT_WR)
     assert client.ended()
-
-
-# Ways to serve
-
-
-@pytest.mark.parametrize("http", ["h11", "httptools"])
-@pytest.mark.parametrize("loop", LOOPS)
-def test_both_http_sides_of_uvicorn_hand_over(http: str, loop: str) -> None:
-    with engine("--http", http, "--loop", loop) as server:
-        uri = f"ws://127.0.0.1:{server.port}/echo"
-        with websockets.sync.client.connect(uri, proxy=None, max_size=None) as client:
-            for message in ("text", b"bytes", "x" * 1000, bytes(3 << 20)):
-                client.send(message)
-                assert client.recv(SECONDS) == message
-
-
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        unavailable("openssl is not there, which makes a certificate")
-    path = tmp_path_factory.mktemp("tls") / "certificate.pem"
-    name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
-    key = ["-newkey", "rsa:2048", "-nodes", "-keyout", f"{path}.key"]
-    subprocess.run([openssl, "req", "-x509", "-days", "2", *name, *key, "-out", path], check=True, capture_output=True)
-    return path
-
-
-@pytest.mark.parametrize("loop", LOOPS)
-def test_the_engine_serves_over_tls(loop: str, certificate: Path) -> None:
-    options = ("--loop", loop, "--ssl-keyfile", f"{certificate}.key", "--ssl-certfile", str(certificate))
-    with engine(*options, "--ws-max-size", str(4 << 20)) as server:
-        context = ssl.create_default_context(cafile=str(certificate))
-        uri = f"wss://127.0.0.1:{server.port}"
-        with websockets.sync.client.connect(f"{uri}/echo", proxy=None, ssl=context, max_size=None) as client:
-            for message in ("text", bytes(3 << 20)):
-                client.send(message)
-                assert client.recv(SECONDS) == message
-        with websockets.sync.client.connect(f"{uri}/facts", proxy=None, ssl=context) as client:
-            assert json.loads(client.recv(SECONDS))["scope"]["scheme"] == "wss"
-        plain = socket.create_connection(("127.0.0.1", server.port), SECONDS)
-        with Raw(context.wrap_socket(plain, server_hostname="127.0.0.1")).accepted() as raw:
-            raw.sock.sendall(text("before") + header(BINARY, 10 << 20) + bytes(1 << 20))
-            assert raw.texts(1) == ["before"]
-            assert raw.close_code() == 1009
-
-
-def test_the_engine_serves_on_a_unix_socket(tmp_path: Path) -> None:
-    path = str(tmp_path / "socket")
-    with engine("--uds", path), websockets.sync.client.unix_connect(path, "ws://localhost/facts") as client:
-        scope = json.loads(client.recv(SECONDS))["scope"]
-    assert (scope["server"], scope["client"]) == ([path, None], None)
-
-
-def test_the_root_path_stands_in_front_of_the_path() -> None:
-    with engine("--root-path", "/api") as server:
-        scope = server.facts()["scope"]
-    assert (scope["root_path"], scope["path"]) == ("/api", "/api/facts")
-
-
-def test_the_client_is_who_a_trusted_proxy_says() -> None:
-    with engine("--proxy-headers", "--forwarded-allow-ips", "127.0.0.1") as server:
-        scope = server.facts(additional_headers={"X-Forwarded-For": "1.2.3.4", "X-Forwarded-Proto": "wss"})["scope"]
-    assert (scope["client"], scope["scheme"]) == (["1.2.3.4", 0], "wss")
