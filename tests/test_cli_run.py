@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shutil
 import signal
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -17,7 +15,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from tests.cli_process import serving, trunkline
-from tests.support import unavailable
+from tests.support import installed
 from trunkline.cli import demo, main
 from trunkline.cli.loading import CommandError
 
@@ -49,7 +47,6 @@ async def app(scope, receive, send):
 def make():
     return app
 """
-ROOT = Path(__file__).parents[1]
 RUNNING = r"running on http://127\.0\.0\.1:(\d+)"
 
 
@@ -225,17 +222,7 @@ def test_the_demo_serves_its_page_and_ends_at_ctrl_c() -> None:
 
 @pytest.mark.timeout(180)
 def test_an_installed_wheel_carries_the_demo(tmp_path: Path) -> None:
-    source, site = tmp_path / "source", tmp_path / "site"
-    for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"):
-        source.mkdir(exist_ok=True)
-        shutil.copy(ROOT / name, source)
-    for name in ("src/trunkline", "examples"):
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site), str(source)]
-    done = subprocess.run(pip, capture_output=True, text=True, timeout=150, check=False)
-    if "No matching distribution found for setuptools" in done.stderr:
-        unavailable("building a wheel needs setuptools from a package index: connect this machine to one")
-    assert done.returncode == 0, done.stderr
+    site = installed(tmp_path)
     with serving("demo", "--port", "0", cwd=tmp_path, env={"PYTHONPATH": str(site)}) as server:
         port = server.wait_for(RUNNING)[1]
         assert "<html" in get(port)
