@@ -51,6 +51,12 @@ async def stubborn(scope: Scope, receive: Receive, send: Send) -> None:
             pass
 
 
+async def farewell(scope: Scope, receive: Receive, send: Send) -> None:
+    """Closes without having read anything."""
+    await send({"type": "websocket.send", "text": "ready"})
+    await send({"type": "websocket.close", "code": 4000, "reason": "enough"})
+
+
 async def notice(scope: Scope, receive: Receive, send: Send) -> None:
     """Says what it is told of the end."""
     await send({"type": "websocket.send", "text": "ready"})
@@ -109,9 +115,8 @@ async def facts(scope: Scope, receive: Receive, send: Send) -> None:
     await receive()
 
 
-HANDLERS = {
-    handler.__name__: handler for handler in (echo, late, busy, idle, stubborn, notice, flood, push, watch, facts)
-}
+NAMED = (echo, late, busy, idle, stubborn, farewell, notice, flood, push, watch, facts)
+HANDLERS = {handler.__name__: handler for handler in NAMED}
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:

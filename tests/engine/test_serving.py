@@ -117,6 +117,17 @@ def test_compression_can_be_switched_off() -> None:
             assert ("Sec-WebSocket-Extensions" in client.response.headers) is agreed
 
 
+@pytest.mark.parametrize("loop", LOOPS)
+def test_context_takeover_holds_in_both_directions(loop: str) -> None:
+    with engine("--loop", loop, compression="takeover") as server, server.websocket("/echo") as client:
+        assert client.response is not None
+        assert "no_context_takeover" not in client.response.headers["Sec-WebSocket-Extensions"]
+        for number in range(300):
+            message = json.dumps({"number": number, "same": "as before"}) * (number % 60)
+            client.send(message)
+            assert client.recv(SECONDS) == message
+
+
 def test_the_size_of_a_message_is_limited() -> None:
     with engine("--ws-max-size", "10") as server, server.websocket("/echo") as client:
         client.send("x" * 10)
