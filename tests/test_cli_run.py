@@ -141,6 +141,12 @@ def test_a_wrong_setting_of_the_engine_is_refused_in_words(project: Path, option
     assert text in done.stderr
 
 
+def test_a_wrong_variable_of_the_engine_is_refused_when_the_server_starts(project: Path) -> None:
+    done = trunkline("run", "program:app", cwd=project, env={"TRUNKLINE_WS_PING_TIMEOUT": "soon"})
+    assert done.returncode == 2
+    assert "expected seconds or none as TRUNKLINE_WS_PING_TIMEOUT, but got 'soon'" in done.stderr
+
+
 def test_several_workers_serve_the_same_port(project: Path) -> None:
     with serving("run", "program:app", "--port", "0", "--workers", "2", cwd=project) as server:
         port = server.wait_for(RUNNING)[1]

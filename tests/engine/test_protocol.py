@@ -811,6 +811,17 @@ def test_limits_are_ours_then_uvicorns_options_then_the_environment(monkeypatch:
     run(test())
 
 
+def test_an_interval_or_timeout_of_0_is_none() -> None:
+    async def test() -> None:
+        config = Config(application(wait), log_config=None, ws_ping_interval=0, ws_ping_timeout=0)
+        protocol = WebSocketProtocol(config, ServerState(), {})
+        protocol.connection_made(Transport())
+        settings = protocol._connection.settings
+        assert (settings.ping_interval, settings.ping_timeout) == (None, None)
+
+    run(test())
+
+
 def test_uvicorns_size_limit_is_ours() -> None:
     async def test() -> None:
         peer = Peer(accepting(echo), ws_max_size=10)

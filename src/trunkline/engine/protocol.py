@@ -69,8 +69,9 @@ logger = logging.getLogger("uvicorn.error")
 def _settings(config: Config, settings: EngineSettings) -> EngineSettings:
     """Ours, then uvicorn's options, then our environment variables."""
     changes = {ours: getattr(config, name) for name, default, ours in _OPTIONS if getattr(config, name) != default}
-    if changes.get("ping_interval") == 0:
-        changes["ping_interval"] = None  # uvicorn: 0 is for none, too
+    for name in ("ping_interval", "ping_timeout"):
+        if changes.get(name) == 0:
+            changes[name] = None  # as uvicorn takes the interval; a timeout of 0 can mean nothing else
     return from_environment(replace(settings, **changes))
 
 
