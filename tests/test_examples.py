@@ -13,6 +13,7 @@ import pytest
 import starlette.testclient
 from fastapi import FastAPI
 from fastapi.exceptions import FastAPIError
+from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import connect as connect_to
 
 import trunkline
@@ -60,6 +61,32 @@ def test_the_tests_that_the_documentation_shows_pass() -> None:
     )
     assert done.returncode == 0, done.stdout
     assert "3 passed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("path", "options", "extensions", "largest"),
+    [
+        ("/echo", [], "server_no_context_takeover; client_no_context_takeover; server_max_window_bits=12", 1 << 24),
+        ("/prices", [], "server_max_window_bits=12", 4096),
+        ("/echo", ["--ws", "limits:Engine"], "server_no_context_takeover; client_no_context_takeover", 65536),
+    ],
+)
+def test_limits_are_those_of_the_route_or_the_server(
+    path: str, options: list[str], extensions: str, largest: int
+) -> None:
+    with serving("run", "limits:app", "--port", "0", *options, cwd=EXAMPLES) as server:
+        port = server.wait_for(r"running on http://127\.0\.0\.1:(\d+)")[1]
+        with connect_to(f"ws://127.0.0.1:{port}{path}", max_size=None) as client:
+            assert client.response is not None
+            agreed = client.response.headers["Sec-WebSocket-Extensions"]
+            assert agreed.startswith(f"permessage-deflate; {extensions}")
+            client.send("x" * largest)
+            assert client.recv(timeout=10)
+            client.send("x" * (largest + 1))
+            with pytest.raises(ConnectionClosedError) as caught:
+                client.recv(timeout=10)
+            assert caught.value.rcvd is not None
+            assert caught.value.rcvd.code == 1009
 
 
 # The tutorial: a program before and after, and the ways to keep FastAPI.

@@ -107,10 +107,8 @@ class TypedMessages:
         try:
             while True:
                 line = self._fast_in
-                if line is not None and line.head < len(line.messages) and not line.receiving.taken:
-                    data = line.messages[line.head]
-                    line.head += 1
-                else:
+                data = None if line is None else line.take()
+                if data is None:
                     data = await self._receive_any()
                 try:
                     message = decode(data)
@@ -155,9 +153,11 @@ class TypedMessages:
         """
         data = encode(value, self.message_settings.codec)
         line = self._fast_out
-        if line is not None and line.writable and not self._sending.taken:
-            line.write_text(data) if isinstance(data, str) else line.write_bytes(data)
-        else:
+        if (
+            line is None
+            or self._sending.taken
+            or not (line.write_text(data) if isinstance(data, str) else line.write_bytes(data))
+        ):
             await self._send_encoded(data)
 
     async def try_send_message(self, value: object) -> bool:

@@ -574,11 +574,10 @@ class WebSocket(HTTPConnection[StateT], TypedMessages):
         if line is None:
             message = await self._receive_data()
             return self._content(message, *(("text", "bytes") if message.get("bytes") is None else ("bytes", "text")))
-        if line.head < len(line.messages) and not line.receiving.taken:
-            taken: str | bytes | None = line.messages[line.head]
-            line.head += 1
-        else:
-            taken = await line.next()
+        taken = line.take()
+        if taken is None:
+            await line.arrival()
+            taken = line.take()
         self._end_of_line(line, taken)
         return cast("str | bytes", taken)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import threading
 import zlib
 from typing import Any
@@ -788,6 +789,22 @@ def test_leaving_without_a_close_ends_the_stream_behind_what_is_written() -> Non
     run(test())
 
 
+def test_leaving_a_peer_that_has_just_reset_the_connection_is_no_error() -> None:
+    async def test() -> None:
+        peer = open_connection()
+
+        def write_eof() -> None:
+            raise OSError(errno.ENOTCONN, "as asyncio's transport does before it has read of the reset")
+
+        peer.transport.write_eof = write_eof
+        peer.connection.leave()
+        assert peer.connection.closed == LOST
+        await asyncio.sleep(2)
+        assert peer.ends == 1
+
+    run(test())
+
+
 def test_leaving_over_tls_closes() -> None:
     async def test() -> None:
         peer = open_connection(tls=True)
@@ -897,6 +914,25 @@ def test_a_line_of_another_version_is_none_to_us(version: object) -> None:
     assert line_of({"extensions": {"trunkline.line": {"version": version, "line": object()}}}) is None
     assert line_of({"extensions": None}) is None
     assert line_of({}) is None
+
+
+@pytest.mark.parametrize("size", [1000, LARGE, 2 * LARGE])
+def test_a_sender_gives_the_others_a_turn_even_if_the_peer_takes_all(size: int) -> None:
+    async def test() -> None:
+        pair = open_connection()
+        line = pair.connection
+        turns: list[int] = []
+        for number in range(3):
+            sent = 0
+            while line.writable:
+                line.write_bytes(bytes(size))
+                sent += size
+                assert sent <= line.settings.high_water + 2 * size
+            asyncio.get_running_loop().call_soon(turns.append, number)
+            await line.drain()
+        assert turns == [0, 1, 2]
+
+    run(test())
 
 
 @pytest.mark.parametrize("size", [LARGE - 1, LARGE, 3 * LARGE])

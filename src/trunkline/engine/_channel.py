@@ -276,7 +276,7 @@ class Channel:
             or self._decoder.received - self._base >= self._inbound_bytes
         ):
             self._pause_reading()
-        if self._out:
+        if self._out_bytes:
             self.flush()
 
     def _wake(self) -> None:
@@ -425,11 +425,14 @@ class Channel:
         By two writes, which uvloop gathers: `writelines` of asyncio's transports forgets to pause the protocol on
         several versions of Python (CVE-2024-12254).
         """
+        # It counts until the tick ends, although it is written: who never waited would starve all others.
+        written = self._out_bytes
         self.flush()
-        self._share.flush_soon(self, self._loop)
+        if not written and not self._reading:
+            self._share.flush_soon(self, self._loop)
         self._transport.write(frame_header(BINARY, len(data)))
         self._transport.write(data)
-        self._out_bytes += len(data)
+        self._out_bytes = written + len(data)
         if self._out_bytes > self._high_water:
             self.writable = False
 

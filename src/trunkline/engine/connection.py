@@ -23,6 +23,7 @@ what comes counts until the peer has ended the connection (`hearing`).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -468,7 +469,9 @@ class Connection(Channel, asyncio.BufferedProtocol):
         self._arm(ABORT_AFTER, self.abort)
         self._resume_reading()
         if self._can_write_eof():
-            self._transport.write_eof()
+            # A peer that has reset the connection already: the loop is about to say so.
+            with contextlib.suppress(OSError):
+                self._transport.write_eof()
 
     def _can_write_eof(self) -> bool:
         can: Callable[[], bool] = getattr(self._transport, "can_write_eof", bool)
