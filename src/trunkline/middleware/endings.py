@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from trunkline.exceptions import HTTPException, WebSocketException
+from trunkline.exceptions import HTTPException, WebSocketException, WebSocketRequestValidationError
 from trunkline.middleware.kin import is_a, lineage
 from trunkline.states import (
     CloseInfo,
@@ -62,12 +62,17 @@ def _of_json_error(_: json.JSONDecodeError | WebSocketPayloadError) -> CloseInfo
     return CloseInfo(1007, "the message is not valid JSON")
 
 
+def _of_validation_error(_: WebSocketRequestValidationError) -> CloseInfo:
+    return CloseInfo(_POLICY_VIOLATION, "the parameters of the handshake are invalid")
+
+
 _ENDINGS: Mapping[type[BaseException], Any] = {
     WebSocketException: _of_websocket_exception,
     HTTPException: _of_http_exception,
     WebSocketMessageTypeError: _of_message_type_error,
     json.JSONDecodeError: _of_json_error,
     WebSocketPayloadError: _of_json_error,
+    WebSocketRequestValidationError: _of_validation_error,
 }
 
 
@@ -80,6 +85,7 @@ def ending_of(exc: BaseException) -> CloseInfo:
     | `HTTPException` | 401: 3000, 403: 3003, 408: 3008, other 4xx: 1008, else 1011; its detail is the reason |
     | `WebSocketMessageTypeError` | 1003 |
     | `json.JSONDecodeError`, `WebSocketPayloadError` | 1007 |
+    | `WebSocketRequestValidationError` | 1008 |
     | a group of one | as that one |
     | any other | 1011 without a reason |
 

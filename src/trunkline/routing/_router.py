@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from trunkline._injection import guarded
 from trunkline.datastructures import URL, URLPath, parse_host
 from trunkline.exceptions import HTTPException
 from trunkline.middleware.exceptions import has_handlers
@@ -213,7 +214,10 @@ class RouteMethods:
         RouteError: The path is not one, or the name is taken by another route with the same parameters and both
             names were given; where a function gave one of them, a warning is logged.
         EndpointError: The endpoint cannot be called.
+        DependencyError: A parameter of it, or of a dependency, could not be filled on any connection.
     """
+
+    dependencies: tuple[Any, ...] = ()
 
     @property
     def routes(self) -> list[BaseRoute]:
@@ -221,6 +225,7 @@ class RouteMethods:
         raise NotImplementedError
 
     def _add(self, route: BaseRoute) -> None:
+        route = with_dependencies(route, self.dependencies)
         check_name(route, self.routes)
         self.routes.append(route)
 
@@ -231,13 +236,31 @@ class RouteMethods:
         methods: Collection[str] | None = None,
         name: str | None = None,
         include_in_schema: bool = True,
+        *,
+        dependencies: Sequence[Any] | None = None,
     ) -> None:
         """Add a `Route`."""
-        self._add(Route(path, endpoint, methods=methods, name=name, include_in_schema=include_in_schema))
+        self._add(
+            Route(
+                path,
+                endpoint,
+                methods=methods,
+                name=name,
+                include_in_schema=include_in_schema,
+                dependencies=dependencies,
+            )
+        )
 
-    def add_websocket_route(self, path: str, endpoint: Callable[..., Any], name: str | None = None) -> None:
+    def add_websocket_route(
+        self,
+        path: str,
+        endpoint: Callable[..., Any],
+        name: str | None = None,
+        *,
+        dependencies: Sequence[Any] | None = None,
+    ) -> None:
         """Add a `WebSocketRoute`."""
-        self._add(WebSocketRoute(path, endpoint, name=name))
+        self._add(WebSocketRoute(path, endpoint, name=name, dependencies=dependencies))
 
     def mount(self, path: str, app: ASGIApp, name: str | None = None) -> None:
         """Add a `Mount`."""
@@ -248,54 +271,76 @@ class RouteMethods:
         self._add(Host(host, app, name))
 
     def route(
-        self, path: str, methods: Collection[str] | None = None, name: str | None = None, include_in_schema: bool = True
+        self,
+        path: str,
+        methods: Collection[str] | None = None,
+        name: str | None = None,
+        include_in_schema: bool = True,
+        *,
+        dependencies: Sequence[Any] | None = None,
     ) -> Callable[[Endpoint], Endpoint]:
         """Decorate the endpoint of a `Route`."""
 
         def decorate(endpoint: Endpoint) -> Endpoint:
-            self.add_route(path, endpoint, methods, name, include_in_schema)
+            self.add_route(path, endpoint, methods, name, include_in_schema, dependencies=dependencies)
             return endpoint
 
         return decorate
 
-    def websocket(self, path: str, name: str | None = None) -> Callable[[Endpoint], Endpoint]:
+    def websocket(
+        self, path: str, name: str | None = None, *, dependencies: Sequence[Any] | None = None
+    ) -> Callable[[Endpoint], Endpoint]:
         """Decorate the endpoint of a `WebSocketRoute`."""
 
         def decorate(endpoint: Endpoint) -> Endpoint:
-            self.add_websocket_route(path, endpoint, name)
+            self.add_websocket_route(path, endpoint, name, dependencies=dependencies)
             return endpoint
 
         return decorate
 
     websocket_route = websocket
 
-    def get(self, path: str, name: str | None = None) -> Callable[[Endpoint], Endpoint]:
+    def get(
+        self, path: str, name: str | None = None, *, dependencies: Sequence[Any] | None = None
+    ) -> Callable[[Endpoint], Endpoint]:
         """Decorate the endpoint for GET and HEAD."""
-        return self.route(path, ["GET"], name)
+        return self.route(path, ["GET"], name, dependencies=dependencies)
 
-    def head(self, path: str, name: str | None = None) -> Callable[[Endpoint], Endpoint]:
+    def head(
+        self, path: str, name: str | None = None, *, dependencies: Sequence[Any] | None = None
+    ) -> Callable[[Endpoint], Endpoint]:
         """Decorate the endpoint for HEAD."""
-        return self.route(path, ["HEAD"], name)
+        return self.route(path, ["HEAD"], name, dependencies=dependencies)
 
-    def post(self, path: str, name: str | None = None) -> Callable[[Endpoint], Endpoint]:
+    def post(
+        self, path: str, name: str | None = None, *, dependencies: Sequence[Any] | None = None
+    ) -> Callable[[Endpoint], Endpoint]:
         """Decorate the endpoint for POST."""
-        return self.route(path, ["POST"], name)
+        return self.route(path, ["POST"], name, dependencies=dependencies)
 
-    def put(self, path: str, name: str | None = None) -> Callable[[Endpoint], Endpoint]:
+    def put(
+        self, path: str, name: str | None = None, *, dependencies: Sequence[Any] | None = None
+    ) -> Callable[[Endpoint], Endpoint]:
         """Decorate the endpoint for PUT."""
-        return self.route(path, ["PUT"], name)
+        return self.route(path, ["PUT"], name, dependencies=dependencies)
 
-    def patch(self, path: str, name: str | None = None) -> Callable[[Endpoint], Endpoint]:
+    def patch(
+        self, path: str, name: str | None = None, *, dependencies: Sequence[Any] | None = None
+    ) -> Callable[[Endpoint], Endpoint]:
         """Decorate the endpoint for PATCH."""
-        return self.route(path, ["PATCH"], name)
+        return self.route(path, ["PATCH"], name, dependencies=dependencies)
 
-    def delete(self, path: str, name: str | None = None) -> Callable[[Endpoint], Endpoint]:
+    def delete(
+        self, path: str, name: str | None = None, *, dependencies: Sequence[Any] | None = None
+    ) -> Callable[[Endpoint], Endpoint]:
         """Decorate the endpoint for DELETE."""
-        return self.route(path, ["DELETE"], name)
+        return self.route(path, ["DELETE"], name, dependencies=dependencies)
 
-    def options(self, path: str, name: str | None = None) -> Callable[[Endpoint], Endpoint]:
+    def options(
+        self, path: str, name: str | None = None, *, dependencies: Sequence[Any] | None = None
+    ) -> Callable[[Endpoint], Endpoint]:
         """Decorate the endpoint for OPTIONS."""
-        return self.route(path, ["OPTIONS"], name)
+        return self.route(path, ["OPTIONS"], name, dependencies=dependencies)
 
 
 class Router(RouteMethods):
@@ -314,9 +359,12 @@ class Router(RouteMethods):
             ASGI spec) if left out.
         lifespan: Given the application, an asynchronous context manager that may give a mapping as state.
         middleware: Around all of this; the first is the outermost.
+        dependencies: A list of `Depends(function)`: solved before those of each route that is given here, added,
+            mounted or included; not before those that are put into the list of `routes` afterwards.
 
     Raises:
         RouteError: A route is not one of this framework, or two routes were given one name.
+        DependencyError: A dependency could not be solved on one of the routes.
     """
 
     def __init__(
@@ -327,8 +375,11 @@ class Router(RouteMethods):
         lifespan: Lifespan[Any] | None = None,
         *,
         middleware: Sequence[Middleware] | None = None,
+        dependencies: Sequence[Any] | None = None,
     ) -> None:
-        self.routes = routes or []
+        self.dependencies = tuple(dependencies or ())
+        check_routes(routes or ())
+        self.routes = [with_dependencies(route, self.dependencies) for route in routes or ()]
         self.redirect_slashes = redirect_slashes
         self.default = self.not_found if default is None else default
         self.lifespan_context = as_lifespan(lifespan)
@@ -424,7 +475,7 @@ class Router(RouteMethods):
                 continue
         raise NoMatchFound(name, path_params, self.routes)
 
-    def include_router(self, router: Router, prefix: str = "") -> None:
+    def include_router(self, router: Router, prefix: str = "", *, dependencies: Sequence[Any] | None = None) -> None:
         """Add copies of another router's routes, with their names, inside that router's middleware.
 
         Its lifespan runs inside this one's. Routes that are added to it later are not seen.
@@ -432,15 +483,17 @@ class Router(RouteMethods):
         Args:
             router: The other one.
             prefix: What the copies' paths begin with: empty, or begins with a slash and does not end with one.
+            dependencies: A list of `Depends(function)`: solved before those of the other router.
 
         Raises:
             RouteError: The prefix is not one, the router is this one, or a route has no path to put it before.
+            DependencyError: A dependency could not be solved on one of the routes.
         """
         check_prefix(prefix)
         if router is self:
             raise RouteError("a router cannot include itself; use Mount to serve it below another path too")
         shared = SharedMiddleware(router.middleware)
-        for route in [_prefixed(route, prefix, shared.around) for route in router.routes]:
+        for route in [_prefixed(route, prefix, shared.around, dependencies or ()) for route in router.routes]:
             self._add(route)
         self.lifespan_context = both_lifespans(self.lifespan_context, router.lifespan_context)
 
@@ -461,12 +514,22 @@ def check_prefix(prefix: str) -> None:
         )
 
 
-def _prefixed(route: BaseRoute, prefix: str, wrap: Callable[[ASGIApp], ASGIApp]) -> BaseRoute:
+def with_dependencies(route: BaseRoute, dependencies: Sequence[Any]) -> BaseRoute:
+    """A route whose dependencies begin with these; the route itself where there are none."""
+    return _prefixed(route, "", lambda app: app, dependencies) if dependencies else route
+
+
+def _prefixed(
+    route: BaseRoute, prefix: str, wrap: Callable[[ASGIApp], ASGIApp], dependencies: Sequence[Any]
+) -> BaseRoute:
     if isinstance(route, PathRoute):
-        return route.with_prefix(prefix, wrap)
+        return route.with_prefix(prefix, wrap, dependencies)
     if isinstance(route, Host):
         # A mount, because it shows the routes inside its middleware.
         mount = Mount(prefix, route.app)
-        mount.app = wrap(mount.app)
+        mount.app = wrap(guarded(mount.app, mount.types, dependencies, route.param_convertors))
         return Host(route.host, Router([mount]), route.name)
-    raise RouteError(f"only Route, WebSocketRoute, Mount and Host can be included, but got {route!r}; mount its router")
+    raise RouteError(
+        f"only Route, WebSocketRoute, Mount and Host can be included or have dependencies, but got {route!r}; "
+        "mount its router, or give it the dependencies itself"
+    )
