@@ -11,6 +11,7 @@ import pytest
 from tests.asgi_call import CONNECT, http, run, websocket, websocket_scope
 from trunkline import App, Depends, HTTPConnection, Query, Request, Router, WebSocket
 from trunkline.dependencies import DependencyError
+from trunkline.dependencies._plan import Plan, Recipe
 from trunkline.exceptions import RequestValidationError
 from trunkline.middleware import Middleware
 from trunkline.routing import Mount, Route, WebSocketRoute
@@ -139,6 +140,23 @@ def test_what_is_not_async_runs_in_a_worker_thread_and_the_rest_on_the_loop() ->
         return [a, b, c]
 
     assert answered(endpoint) == [False, True, False]
+
+
+def test_plain_calls_beside_each_other_go_to_a_worker_thread_together() -> None:
+    def ident() -> int:
+        return threading.get_ident()
+
+    async def on_the_loop() -> None: ...
+
+    def other(_: Any = Depends(on_the_loop)) -> int:
+        return ident()
+
+    def named(a: int = Depends(ident), b: int = Depends(ident, use_cache=False), c: int = Depends(other)) -> Any:
+        return [a == b, a != threading.main_thread().ident, c != threading.main_thread().ident]
+
+    plan = Plan(Recipe(named, (), "http"))
+    assert [len(batch) for batch in plan.stages[0].batches] == [2, 1, 1]
+    assert answered(named) == [True, True, True]
 
 
 def test_one_value_for_all_on_a_connection_unless_the_cache_is_not_used() -> None:

@@ -23,6 +23,7 @@ from trunkline.dependencies._pydantic import (
 )
 from trunkline.dependencies._signatures import EMPTY, Unresolved, described
 from trunkline.requests import HTTPConnection, Request
+from trunkline.responses import Response
 from trunkline.websockets import WebSocket
 
 if TYPE_CHECKING:
@@ -83,6 +84,8 @@ def argument(
     """
     if given.is_starred:
         raise _error(given, call, "takes any number of values; name each parameter that is to be filled")
+    if given.kind is given.kind.POSITIONAL_ONLY:
+        raise _error(given, call, "can only be given by position; remove the `/`")
     if isinstance(given.annotation, Unresolved) and not isinstance(given.default, Dependency):
         raise _unresolved(given, call)
     annotation = Any if given.annotation is EMPTY else given.annotation
@@ -222,6 +225,8 @@ def _field(
 def _unmarked(given: Given, call: Callable[..., Any], bare: Any, in_path: bool) -> Parameter:
     if in_path:
         return Parameter("path")
+    if isinstance(bare, type) and issubclass(bare, Response):
+        raise _error(given, call, f"is a {bare!r}, but a Response is returned, not taken; return one with its headers")
     if not is_scalar(bare):
         raise _error(
             given,

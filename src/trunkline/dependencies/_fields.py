@@ -55,7 +55,7 @@ class Field:
         UnknownType: pydantic cannot make such a value.
     """
 
-    __slots__ = ("attribute", "is_sequence", "key", "loc", "make_default", "name", "place", "several", "validate")
+    __slots__ = ("attribute", "has_several", "is_sequence", "key", "loc", "make_default", "name", "place", "validate")
     validate: Callable[[Any], Any] | None
 
     def __init__(self, name: str, annotation: Any, parameter: Parameter) -> None:
@@ -65,10 +65,10 @@ class Field:
         self.key = parameter.alias or (name.replace("_", "-") if parameter.convert_underscores else name)
         self.loc: tuple[str, ...] = (parameter.place, self.key)
         self.is_sequence = is_sequence(annotation)
-        self.several = self.is_sequence and parameter.place in _WITH_SEVERAL_VALUES
+        self.has_several = parameter.place in _WITH_SEVERAL_VALUES
         self.validate = validator(annotation, parameter.constraints)
         self.make_default = _maker(parameter)
-        if parameter.constraints.get("validate_default") and self.make_default is not None:
+        if parameter.validates_default and self.make_default is not None:
             make, validate = self.make_default, self.validate
             self.make_default = lambda: validate(make())
         if annotation is str and not parameter.constraints and parameter.place != "path":
@@ -77,7 +77,7 @@ class Field:
     def read(self, connection: Any, errors: Errors) -> Any:
         """The value on this connection, or `FAILED`."""
         values = getattr(connection, self.attribute)
-        raw = values.getlist(self.key) if self.several else values.get(self.key)
+        raw = values.getlist(self.key) if self.is_sequence and self.has_several else values.get(self.key)
         return self.convert(raw, errors)
 
     def convert(self, raw: Any, errors: Errors) -> Any:
@@ -112,14 +112,14 @@ class GroupField(Field):
         self.is_sequence = False
         self.model = model
         self.is_optional = type(None) in options_of(annotation)
-        # What the model calls a field, what the connection calls it, and whether several values belong together.
+        # What the model calls a field, what the connection calls it, and whether it is a list.
         self.keys = [
             (
                 field.alias,
                 field.alias.replace("_", "-")
                 if parameter.convert_underscores and field.alias == field.name
                 else field.alias,
-                field.is_sequence and parameter.place in _WITH_SEVERAL_VALUES,
+                field.is_sequence,
             )
             for field in model.fields
         ]
@@ -127,10 +127,13 @@ class GroupField(Field):
     def read(self, connection: Any, errors: Errors) -> Any:
         values = getattr(connection, self.attribute)
         raw: dict[str, Any] = {}
-        for alias, key, several in self.keys:
+        has_own = False
+        for alias, key, is_list in self.keys:
             if key in values:
-                raw[alias] = values.getlist(key) if several else values[key]
-        has_own = bool(raw)
+                has_own = True
+                value = values.getlist(key) if is_list and self.has_several else values[key]
+                if value or not is_list:
+                    raw[alias] = value
         raw |= self._others(values)
         if self.is_optional and not has_own and not (self.model.takes_others and raw):
             return self.convert(None, errors)

@@ -67,8 +67,9 @@ class Constraints(TypedDict, total=False):
     json_schema_extra: Mapping[str, Any]
 
 
-_DESCRIBING = {
-    "title", "description", "examples", "deprecated", "include_in_schema", "openapi_examples", "json_schema_extra"
+_NO_CONSTRAINTS = {
+    "validate_default", "title", "description", "examples", "deprecated", "include_in_schema", "openapi_examples",
+    "json_schema_extra",
 }  # fmt: skip
 
 
@@ -86,7 +87,12 @@ class Parameter:
     @property
     def constraints(self) -> dict[str, Any]:
         """What narrows the value, without what only describes it."""
-        return {name: value for name, value in (self.options or {}).items() if name not in _DESCRIBING}
+        return {name: value for name, value in (self.options or {}).items() if name not in _NO_CONSTRAINTS}
+
+    @property
+    def validates_default(self) -> bool:
+        """Whether a default is validated too."""
+        return bool((self.options or {}).get("validate_default"))
 
 
 def is_marker(value: object) -> bool:

@@ -12,6 +12,7 @@ with a message.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -76,11 +77,24 @@ class Step(NamedTuple):
     slot: int
 
 
-class Stage(NamedTuple):
-    """What is done at one time: the calls of dependencies, and then the arguments of the endpoint."""
+class Stage:
+    """What is done at one time: the calls of dependencies, and then the arguments of the endpoint.
 
-    steps: tuple[Step, ...]
-    target: Binding
+    Attributes:
+        steps: The calls, in order.
+        batches: The same; those beside each other that run in a worker thread go there together.
+        target: The arguments.
+    """
+
+    __slots__ = ("batches", "steps", "target")
+
+    def __init__(self, steps: Sequence[Step], target: Binding) -> None:
+        self.steps = tuple(steps)
+        self.batches: list[tuple[Step, ...]] = []
+        for is_plain, group in itertools.groupby(steps, lambda step: step.kind is Kind.SYNC):
+            beside = tuple(group)
+            self.batches += [beside] if is_plain else [(step,) for step in beside]
+        self.target = target
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +208,7 @@ class _Compiler:
         first, second = _Draft(), _Draft()
         if self.recipe.endpoint is not None:
             self._fill(self.recipe.endpoint, _Node(-1, int(self.recipe.is_listener), "function", False), first, second)
-        return Stage(tuple(self._steps[0]), first.binding()), Stage(tuple(self._steps[1]), second.binding())
+        return Stage(self._steps[0], first.binding()), Stage(self._steps[1], second.binding())
 
     def _fill(self, call: Callable[..., Any], node: _Node, first: _Draft, second: _Draft) -> None:
         """Find the arguments of a call; those that are had for each message go into `second`."""

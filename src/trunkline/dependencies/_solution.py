@@ -29,10 +29,10 @@ from trunkline.dependencies._signatures import Kind
 from trunkline.exceptions import RequestValidationError, ValidationException, WebSocketRequestValidationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from trunkline.dependencies._markers import Lifetime
-    from trunkline.dependencies._plan import Plan
+    from trunkline.dependencies._plan import Plan, Step
     from trunkline.requests import HTTPConnection
 
 _INVALID: Mapping[str, type[ValidationException]] = {
@@ -93,17 +93,25 @@ class Solution:
             Exception: What a dependency raises.
         """
         values = self.values
-        for step in self._stage.steps:
+        for batch in self._stage.batches:
+            step = batch[0]
+            if step.kind is Kind.SYNC:
+                await run_in_threadpool(self._call, batch)
+                continue
             arguments = step.binding.arguments(self)
             if arguments is None:
                 values[step.slot] = FAILED
             elif step.kind is Kind.ASYNC:
                 values[step.slot] = await step.call(**arguments)
-            elif step.kind is Kind.SYNC:
-                values[step.slot] = await run_in_threadpool(step.call, **arguments)
             else:
                 values[step.slot] = await self._exits[step.lifetime].enter_async_context(step.call(**arguments))
         return self.arguments()
+
+    def _call(self, batch: Sequence[Step]) -> None:
+        """Plain calls one after the other, in a worker thread: one way there and back for all of them."""
+        for step in batch:
+            arguments = step.binding.arguments(self)
+            self.values[step.slot] = FAILED if arguments is None else step.call(**arguments)
 
     def arguments(self) -> dict[str, Any]:
         """The arguments of the endpoint, when there are no steps, or all are done."""
