@@ -36,7 +36,7 @@ from trunkline.endpoints import (
 from trunkline.middleware.exceptions import end_websocket, serve_request
 from trunkline.middleware.kin import is_a
 from trunkline.requests import HTTPConnection
-from trunkline.websockets import WebSocketDisconnect
+from trunkline.websockets import WebSocketDisconnect, WebSocketState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -188,12 +188,24 @@ def guarded(
 
     async def guard(scope: Scope, receive: Receive, send: Send) -> None:
         plan = plans[scope["type"]].on(scope)
-        solution = Solution(plan, plan.connection_class(scope, receive, send))
+        connection = plan.connection_class(scope, receive, send)
+        solution = Solution(plan, connection)
         async with solution.lifetime("connection"):
             async with solution.lifetime("function"):
                 await solution.solve()
+                _check_untouched(connection)
                 await app(scope, receive, send)
             if solution.tasks is not None:
                 await solution.tasks()
 
     return guard
+
+
+def _check_untouched(connection: Any) -> None:
+    """Refuse a WebSocket that the application behind would wait for in vain: it makes one of its own."""
+    state = getattr(connection, "client_state", WebSocketState.CONNECTING)
+    if state is not WebSocketState.CONNECTING or getattr(connection, "application_state", state) is not state:
+        raise RuntimeError(
+            "a dependency before a class or an ASGI application has accepted, closed or received from the WebSocket, "
+            "which is the application's to do; raise an exception to refuse it"
+        )

@@ -431,6 +431,54 @@ def test_nothing_is_reached_past_a_dependency_that_refuses(how: str, kind: str, 
         run(app, scope, CONNECT)
 
 
+def test_a_dependency_may_not_accept_for_an_application_behind_it() -> None:
+    """The application makes a WebSocket of its own, which would wait for ever for the client's connect."""
+
+    async def accept(ws: WebSocket) -> None:
+        await ws.accept()
+
+    with pytest.raises(RuntimeError, match="raise an exception to refuse it"):
+        websocket(App(routes=[WebSocketRoute("/", Page404())], dependencies=[Depends(accept)]), "/")
+
+
+@pytest.mark.parametrize("protocol", ["http", "websocket"])
+def test_an_application_behind_a_dependency_is_reached(protocol: str) -> None:
+    reached: list[Any] = []
+
+    class Reached:
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            reached.append(scope["path_params"])
+
+    async def allowed(conn: HTTPConnection, room: str) -> None:
+        reached.append(room)
+
+    route = (Route if protocol == "http" else WebSocketRoute)("/{room}", Reached(), dependencies=[Depends(allowed)])
+    run(Router([route]), {**websocket_scope("/blue"), "type": protocol, "method": "GET"}, CONNECT)
+    assert reached == ["blue", {"room": "blue"}]
+
+
+def test_an_endpoint_that_takes_its_connection_alone_has_no_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> Any:
+        raise AssertionError("a plan was made")
+
+    monkeypatch.setattr("trunkline._injection.Plan", refuse)
+
+    async def unnamed(websocket):  # type: ignore[no-untyped-def]
+        await websocket.accept()
+
+    async def named(websocket: WebSocket) -> None:
+        await websocket.accept()
+
+    async def common(conn: HTTPConnection) -> Any:
+        return conn.scope["type"]
+
+    for endpoint in (unnamed, named):
+        assert websocket(Router([WebSocketRoute("/", endpoint)]), "/")[0]["type"] == "websocket.accept"
+    assert json.loads(http(Router([Route("/", common)]), "/").body) == "http"
+    with pytest.raises(AssertionError, match="a plan was made"):
+        Route("/", takes)
+
+
 def test_a_prefix_with_a_parameter_makes_it_one_of_the_path() -> None:
     router = Router()
 

@@ -4,10 +4,12 @@ import enum
 import json
 import logging
 import uuid
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import AfterValidator, BaseModel, Field
+from typing_extensions import TypeAliasType
 
 from tests.asgi_call import CONNECT, Outcome, http, run, websocket, websocket_scope
 from trunkline import App, Cookie, Depends, Header, HTTPConnection, Path, Query, Request, WebSocket
@@ -147,6 +149,22 @@ def test_constraints_inside_annotated_count_with_and_without_a_marker() -> None:
     assert given(endpoint) == [5, 5]
     assert [error["type"] for error in refused(endpoint, "a=1&b=1")] == ["greater_than", "greater_than"]
     assert [error["type"] for error in refused(endpoint, "b=9")] == ["less_than"]
+
+
+def test_a_type_that_background_tasks_happen_to_have_is_a_type_like_any_other() -> None:
+    def endpoint(call: Callable[[], None], q: int = 0) -> None: ...
+
+    assert [error["type"] for error in refused(endpoint, "call=x")] == ["callable_type"]
+
+
+Number = TypeAliasType("Number", Annotated[int, Query(alias="n")])
+
+
+def test_the_name_of_a_type_stands_for_the_type() -> None:
+    def endpoint(number: Number, other: int = 0) -> Any:
+        return number
+
+    assert given(endpoint, "n=3") == 3
 
 
 def test_several_values_of_one_name() -> None:

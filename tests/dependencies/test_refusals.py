@@ -176,6 +176,15 @@ def test_names_that_are_local_to_a_function_and_used_in_it_are_found() -> None:
     assert Route("/", endpoint).endpoint is endpoint
 
 
+def test_a_local_name_without_a_value_yet_is_not_found() -> None:
+    def endpoint(late: "Late", q: int = 0) -> Any:  # type: ignore[valid-type]
+        return Late
+
+    with pytest.raises(DependencyError, match="'Late', which cannot be resolved"):
+        Route("/", endpoint)
+    Late = int
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [

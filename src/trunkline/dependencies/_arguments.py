@@ -169,7 +169,7 @@ def _by_type(given: Given, call: Callable[..., Any], bare: Any, protocol: str) -
         return None
     if cls is State:
         return (Special(given.name, _the_state),)
-    if issubclass(BackgroundTasks, cls) and cls is not object:
+    if cls is BackgroundTasks:
         return (Special(given.name, _the_tasks),)
     if issubclass(cls, HTTPConnection):
         return (_connection(given, call, cls, protocol),)

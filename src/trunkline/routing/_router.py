@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from trunkline._injection import guarded
 from trunkline.datastructures import URL, URLPath, parse_host
 from trunkline.exceptions import HTTPException
 from trunkline.middleware.exceptions import has_handlers
 from trunkline.responses import PlainTextResponse, RedirectResponse
+from trunkline.routing._decorators import RouteDecorators
 from trunkline.routing._index import RouteIndex, RouteList, check_routes
 from trunkline.routing._lifespan import as_lifespan, both_lifespans, run_lifespan
 from trunkline.routing._middleware import SharedMiddleware, wrap_middleware
@@ -32,9 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
 
     from trunkline.middleware import Middleware
+    from trunkline.routing._routes import Wrap
     from trunkline.types import ASGIApp, Lifespan, Receive, Scope, Send
-
-Endpoint = TypeVar("Endpoint", bound="Callable[..., Any]")
 
 
 class _Nested:
@@ -195,6 +195,12 @@ class Host(_Nested, BaseRoute):
             raise NoMatchFound(name, path_params)
         return URLPath(url, url.protocol, host)
 
+    def with_prefix(self, prefix: str, wrap: Wrap, dependencies: Sequence[Any] = ()) -> Host:
+        # A mount, because it shows the routes inside its middleware.
+        mount = Mount(prefix, self.app)
+        mount.app = wrap(guarded(mount.app, mount.types, dependencies, self.param_convertors))
+        return Host(self.host, Router([mount]), self.name)
+
     def handle(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         return self.app(scope, receive, send)
 
@@ -207,7 +213,7 @@ class Host(_Nested, BaseRoute):
         return f"{type(self).__name__}(host={self.host!r}, name={self.name or ''!r}, app={self.app!r})"
 
 
-class RouteMethods:
+class RouteMethods(RouteDecorators):
     """The ways to add a route, for whatever has `routes`: the router and the application.
 
     Raises, all of them:
@@ -269,78 +275,6 @@ class RouteMethods:
     def host(self, host: str, app: ASGIApp, name: str | None = None) -> None:
         """Add a `Host`."""
         self._add(Host(host, app, name))
-
-    def route(
-        self,
-        path: str,
-        methods: Collection[str] | None = None,
-        name: str | None = None,
-        include_in_schema: bool = True,
-        *,
-        dependencies: Sequence[Any] | None = None,
-    ) -> Callable[[Endpoint], Endpoint]:
-        """Decorate the endpoint of a `Route`."""
-
-        def decorate(endpoint: Endpoint) -> Endpoint:
-            self.add_route(path, endpoint, methods, name, include_in_schema, dependencies=dependencies)
-            return endpoint
-
-        return decorate
-
-    def websocket(
-        self, path: str, name: str | None = None, *, dependencies: Sequence[Any] | None = None
-    ) -> Callable[[Endpoint], Endpoint]:
-        """Decorate the endpoint of a `WebSocketRoute`."""
-
-        def decorate(endpoint: Endpoint) -> Endpoint:
-            self.add_websocket_route(path, endpoint, name, dependencies=dependencies)
-            return endpoint
-
-        return decorate
-
-    websocket_route = websocket
-
-    def get(
-        self, path: str, name: str | None = None, *, dependencies: Sequence[Any] | None = None
-    ) -> Callable[[Endpoint], Endpoint]:
-        """Decorate the endpoint for GET and HEAD."""
-        return self.route(path, ["GET"], name, dependencies=dependencies)
-
-    def head(
-        self, path: str, name: str | None = None, *, dependencies: Sequence[Any] | None = None
-    ) -> Callable[[Endpoint], Endpoint]:
-        """Decorate the endpoint for HEAD."""
-        return self.route(path, ["HEAD"], name, dependencies=dependencies)
-
-    def post(
-        self, path: str, name: str | None = None, *, dependencies: Sequence[Any] | None = None
-    ) -> Callable[[Endpoint], Endpoint]:
-        """Decorate the endpoint for POST."""
-        return self.route(path, ["POST"], name, dependencies=dependencies)
-
-    def put(
-        self, path: str, name: str | None = None, *, dependencies: Sequence[Any] | None = None
-    ) -> Callable[[Endpoint], Endpoint]:
-        """Decorate the endpoint for PUT."""
-        return self.route(path, ["PUT"], name, dependencies=dependencies)
-
-    def patch(
-        self, path: str, name: str | None = None, *, dependencies: Sequence[Any] | None = None
-    ) -> Callable[[Endpoint], Endpoint]:
-        """Decorate the endpoint for PATCH."""
-        return self.route(path, ["PATCH"], name, dependencies=dependencies)
-
-    def delete(
-        self, path: str, name: str | None = None, *, dependencies: Sequence[Any] | None = None
-    ) -> Callable[[Endpoint], Endpoint]:
-        """Decorate the endpoint for DELETE."""
-        return self.route(path, ["DELETE"], name, dependencies=dependencies)
-
-    def options(
-        self, path: str, name: str | None = None, *, dependencies: Sequence[Any] | None = None
-    ) -> Callable[[Endpoint], Endpoint]:
-        """Decorate the endpoint for OPTIONS."""
-        return self.route(path, ["OPTIONS"], name, dependencies=dependencies)
 
 
 class Router(RouteMethods):
@@ -493,7 +427,7 @@ class Router(RouteMethods):
         if router is self:
             raise RouteError("a router cannot include itself; use Mount to serve it below another path too")
         shared = SharedMiddleware(router.middleware)
-        for route in [_prefixed(route, prefix, shared.around, dependencies or ()) for route in router.routes]:
+        for route in [route.with_prefix(prefix, shared.around, dependencies or ()) for route in router.routes]:
             self._add(route)
         self.lifespan_context = both_lifespans(self.lifespan_context, router.lifespan_context)
 
@@ -516,20 +450,4 @@ def check_prefix(prefix: str) -> None:
 
 def with_dependencies(route: BaseRoute, dependencies: Sequence[Any]) -> BaseRoute:
     """A route whose dependencies begin with these; the route itself where there are none."""
-    return _prefixed(route, "", lambda app: app, dependencies) if dependencies else route
-
-
-def _prefixed(
-    route: BaseRoute, prefix: str, wrap: Callable[[ASGIApp], ASGIApp], dependencies: Sequence[Any]
-) -> BaseRoute:
-    if isinstance(route, PathRoute):
-        return route.with_prefix(prefix, wrap, dependencies)
-    if isinstance(route, Host):
-        # A mount, because it shows the routes inside its middleware.
-        mount = Mount(prefix, route.app)
-        mount.app = wrap(guarded(mount.app, mount.types, dependencies, route.param_convertors))
-        return Host(route.host, Router([mount]), route.name)
-    raise RouteError(
-        f"only Route, WebSocketRoute, Mount and Host can be included or have dependencies, but got {route!r}; "
-        "mount its router, or give it the dependencies itself"
-    )
+    return route.with_prefix("", lambda app: app, dependencies) if dependencies else route

@@ -120,6 +120,17 @@ class BaseRoute:
         """
         raise NotImplementedError
 
+    def with_prefix(self, prefix: str, wrap: Wrap, dependencies: Sequence[Any] = ()) -> BaseRoute:
+        """A copy below `prefix`, its application wrapped, with dependencies before its own.
+
+        Raises:
+            RouteError: This kind of route cannot be copied so.
+        """
+        raise RouteError(
+            f"only Route, WebSocketRoute, Mount and Host can be included or have dependencies, but got {self!r}; "
+            "mount its router, or give it the dependencies itself"
+        )
+
     def handle(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve a connection that this route fits. An `async def` in a subclass, as usual."""
         raise NotImplementedError
@@ -160,7 +171,6 @@ class PathRoute(BaseRoute):
         return self.path
 
     def with_prefix(self, prefix: str, wrap: Wrap, dependencies: Sequence[Any] = ()) -> Self:
-        """A copy below `prefix`, its application wrapped, with dependencies before its own."""
         route = copy.copy(self)
         route._set_path(prefix + self.path)
         route.app = wrap(guarded(self.app, self.types, dependencies, self.param_convertors))
