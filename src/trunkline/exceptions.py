@@ -74,6 +74,15 @@ class WebSocketException(TrunklineError):
         return f"{type(self).__name__}(code={self.code!r}, reason={self.reason!r})"
 
 
+# How much of the errors of one connection is written out.
+_MAX_LINES = 10
+_MAX_LINE = 200
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+
+
 class ValidationException(TrunklineError):
     """Raised when the parameters of a connection are not what its endpoint and its dependencies ask for."""
 
@@ -85,9 +94,12 @@ class ValidationException(TrunklineError):
         return self._errors
 
     def __str__(self) -> str:
-        # Without the input: it may be a token, and this text goes to logs.
+        # Without the input, which may be a token: this text goes to logs. Names may be the client's, too.
+        count = len(self._errors)
         lines = [f"{'.'.join(map(str, error['loc']))}: {error['msg']} ({error['type']})" for error in self._errors]
-        return "\n  ".join([f"{len(lines)} invalid parameter{'s' if len(lines) > 1 else ''}", *lines])
+        shown = [_printable(line[:_MAX_LINE]) for line in lines[:_MAX_LINES]]
+        more = [f"and {count - _MAX_LINES} more"] if count > _MAX_LINES else []
+        return "\n  ".join([f"{count} invalid parameter{'s' if count > 1 else ''}", *shown, *more])
 
 
 class RequestValidationError(ValidationException):

@@ -386,6 +386,17 @@ def test_the_text_of_a_validation_error_leaves_the_input_out() -> None:
     assert isinstance(error, TrunklineError)
 
 
+def test_the_text_of_a_validation_error_is_short_and_has_no_lines_of_the_client() -> None:
+    loc = ("query", "a\n2026 everything is well" + "x" * 1000)
+    error = RequestValidationError([{"type": "t", "loc": loc, "msg": "m", "input": None}] * 12)
+    lines = str(error).split("\n")
+    assert len(lines) == 12
+    assert lines[0] == "12 invalid parameters"
+    assert lines[1].startswith("  query.a\\n2026 everything")
+    assert max(map(len, lines)) < 210
+    assert lines[-1] == "  and 2 more"
+
+
 def test_an_accepted_state_is_what_the_endpoint_sees() -> None:
     states: list[WebSocketState] = []
 

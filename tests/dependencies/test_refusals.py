@@ -1,5 +1,6 @@
 """What is refused when a route is made, in words that say what to write instead."""
 
+import contextlib
 import functools
 import logging
 import re
@@ -109,6 +110,14 @@ def starlettes(request: starlette.requests.Request, q: int) -> None: ...
 def response(response: Response, q: int) -> None: ...
 
 
+@contextlib.asynccontextmanager
+async def context() -> Any:
+    yield
+
+
+def of_context(_: Annotated[Any, Depends(context)], q: int = 0) -> None: ...
+
+
 def one(n: Annotated[int, Depends(lambda: 1)]) -> int:
     return n
 
@@ -151,6 +160,7 @@ cyclic.__annotations__["n"] = Annotated[int, Depends(cycle)]
         (starlettes, "is a Request of starlette.requests; import it from trunkline"),
         (response, "is a .*Response'>.* a Response is returned, not taken"),
         (cycle, "cycle .* depends on itself"),
+        (of_context, "context .* is decorated with @contextmanager or @asynccontextmanager; remove the decorator"),
     ],
 )
 @pytest.mark.parametrize("place", ["endpoint", "dependency"])

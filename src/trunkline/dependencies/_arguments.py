@@ -7,6 +7,7 @@ other scalar is a query parameter.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_args, get_origin
 
 from trunkline.background import BackgroundTasks
@@ -143,11 +144,7 @@ def _with_default(given: Given, call: Callable[..., Any], marker: Any) -> Depend
         raise _error(given, call, f"has the default {given.default!r}, but a path has all of its parameters")
     if marker.default_factory is not None:
         raise _error(given, call, "has a default and a default_factory; leave one of them out")
-    return _replaced(marker, given.default)
-
-
-def _replaced(marker: Parameter, default: Any) -> Parameter:
-    return Parameter(marker.place, default, None, marker.alias, marker.convert_underscores, marker.options)
+    return dataclasses.replace(marker, default=given.default)
 
 
 def _needs(given: Given, call: Callable[..., Any], marker: Dependency, bare: Any) -> Needs:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from trunkline.dependencies._arguments import BASES, Needs, Special, argument
 from trunkline.dependencies._fields import ATTRIBUTES, FAILED, Field
 from trunkline.dependencies._markers import Dependency, DependencyError
-from trunkline.dependencies._signatures import Kind, described, kind_of, parameters_of
+from trunkline.dependencies._signatures import Kind, described, kind_of, makes_context_manager, parameters_of
 from trunkline.dependencies._teardown import context_of
 
 if TYPE_CHECKING:
@@ -275,6 +275,11 @@ class _Compiler:
             raise self._error(f"{described(wanted)} is overridden by {call!r}, which cannot be called")
         if self._is_within(call):
             raise self._error(f"{described(call)} depends on itself")
+        if makes_context_manager(call):
+            raise self._error(
+                f"{described(call)} is decorated with @contextmanager or @asynccontextmanager; remove the decorator, "
+                "since a dependency is the generator function itself"
+            )
         if lifetime == "message" and not self.recipe.is_listener:
             raise self._error(
                 f'{described(call)} has the scope "message", but only a listener has messages; '

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import sys
@@ -70,6 +71,12 @@ def _python_function(call: Any) -> Any:
     elif not inspect.isroutine(function):
         function = type(function).__call__
     return inspect.unwrap(getattr(function, "__func__", function))
+
+
+def makes_context_manager(call: Callable[..., Any]) -> bool:
+    """Whether a function is a generator that `contextlib` has decorated."""
+    code = getattr(without_partial(call), "__code__", None)
+    return code is not None and code.co_filename == contextlib.__file__
 
 
 def kind_of(call: Callable[..., Any]) -> Kind:
