@@ -105,7 +105,8 @@ def _is_connection(given: Given, protocol: str, path_names: frozenset[str]) -> b
     if annotation in (EMPTY, Any, HTTPConnection, BASES[protocol]) or isinstance(annotation, Unresolved):
         return True
     # Starlette's, in a program whose imports have not all changed.
-    return annotation.__module__.startswith("starlette.") and annotation.__name__ in _CONNECTIONS
+    module = getattr(annotation, "__module__", "")
+    return module.startswith("starlette.") and annotation.__name__ in _CONNECTIONS
 
 
 def _session(endpoint: Callable[..., Any], plan: Plan, by_position: bool) -> ASGIApp:

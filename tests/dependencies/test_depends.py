@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import pytest
 
 from tests.asgi_call import CONNECT, http, run, websocket, websocket_scope
-from trunkline import App, Depends, HTTPConnection, Query, Request, Router, WebSocket
+from trunkline import App, Depends, HTTPConnection, Query, Request, Router, WebSocket, WebSocketException
 from trunkline.dependencies import DependencyError
 from trunkline.dependencies._plan import Plan, Recipe
 from trunkline.exceptions import RequestValidationError
@@ -246,6 +246,17 @@ def test_one_dependency_serves_http_and_websockets() -> None:
 
     assert json.loads(http(app, "/", query_string=b"q=anna").body) == "anna over http"
     assert websocket(app, "/", query_string=b"q=anna")[1]["text"] == "anna over websocket"
+
+
+def test_a_dependency_that_ends_a_websocket_says_what_would_serve_a_request_too() -> None:
+    async def refuse() -> None:
+        raise WebSocketException(1008)
+
+    with pytest.raises(WebSocketException) as caught:
+        http(App(routes=[Route("/", function, dependencies=[Depends(refuse)])]), "/")
+    assert caught.value.__notes__ == [
+        "Raised for an HTTP request, which has no close code; raise HTTPException, which serves both."
+    ]
 
 
 def test_a_parameter_with_a_default_keeps_it_where_there_is_no_such_connection() -> None:

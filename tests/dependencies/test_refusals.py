@@ -226,6 +226,13 @@ def test_the_scope_message_is_for_listeners() -> None:
         Route("/", endpoint)
 
 
+def test_an_annotation_that_is_no_type_is_refused() -> None:
+    def endpoint(q: 3) -> None: ...  # type: ignore[valid-type]
+
+    with pytest.raises(DependencyError, match="has the type 3, of which no value can be made"):
+        Route("/", endpoint)
+
+
 def test_two_classes_of_connections_that_have_nothing_in_common() -> None:
     class A(WebSocket):
         pass

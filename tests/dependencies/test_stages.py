@@ -134,15 +134,23 @@ async def test_messages_that_are_handled_at_once_do_not_mix() -> None:
 async def simple(websocket: WebSocket, message: Message, pool: Annotated[str, Depends(pool)], q: int) -> None: ...
 
 
-async def test_a_message_without_dependencies_of_its_own_awaits_nothing() -> None:
+async def tasked(message: Message, tasks: BackgroundTasks) -> None: ...
+
+
+@pytest.mark.parametrize(("handler", "is_immediate"), [(simple, True), (handler, False), (tasked, False)])
+def test_a_plan_is_immediate_where_a_message_needs_nothing_but_itself(handler: Any, is_immediate: bool) -> None:
+    assert planned(handler).is_immediate is is_immediate
+
+
+async def test_a_message_of_an_immediate_plan_awaits_nothing() -> None:
     plan = planned(simple)
-    assert plan.stages[1].steps == ()
     websocket = connection(b"q=3")
     outer = Solution(plan, websocket)
     async with outer.lifetime("connection"):
         await outer.solve()
         message = Message("m")
-        arguments = outer.for_message({"message": message}).arguments()
+        arguments = outer.with_message({"message": message})
+        assert arguments == await outer.for_message({"message": message}).solve()
     assert arguments == {"websocket": websocket, "message": message, "pool": "pool 3", "q": 3}
 
 

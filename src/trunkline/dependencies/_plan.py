@@ -134,6 +134,8 @@ class Plan:
             for.
         takes_connection: Whether anybody asks for the connection.
         lifetimes: Those at whose end something is torn down.
+        claimed: The parameters of a listener that get what comes with a message, each with its key.
+        is_immediate: Whether nothing else is had for a message: then no solution of its own is needed.
 
     Raises:
         DependencyError: Something could not be had on any connection; the message has the chain that leads there.
@@ -146,6 +148,9 @@ class Plan:
         self.size = compiler.size
         self.connection_class = compiler.connection_class
         self.takes_connection = compiler.takes_connection
+        self.claimed = tuple(compiler.claimed)
+        message = self.stages[1]
+        self.is_immediate = not message.steps and len(message.target.specials) == len(self.claimed)
         steps = [step for stage in self.stages for step in stage.steps]
         self.lifetimes = frozenset(step.lifetime for step in steps if step.kind in _GENERATORS)
         self._overridden: tuple[dict[Any, Any], Plan] | None = None
@@ -193,6 +198,7 @@ class _Compiler:
         self.size = 0
         self.connection_class = BASES[recipe.protocol]
         self.takes_connection = False
+        self.claimed: list[tuple[str, Any]] = []
         self._steps: tuple[list[Step], list[Step]] = ([], [])
         self._cached: dict[Any, _Node] = {}
         self._chain: list[tuple[Any, str]] = []  # what leads to the parameter at hand: calls, each with a parameter
@@ -218,6 +224,8 @@ class _Compiler:
             if claimed is not None:
                 self._check_lifetimes(node, _MESSAGE, "what comes with a message,")
                 second.specials.append((given.name, _from_message(claimed)))
+                if call is self.recipe.endpoint:
+                    self.claimed.append((given.name, claimed))
             else:
                 self._fill_one(given, call, node, (first, second))
             self._chain.pop()

@@ -14,7 +14,8 @@ A listener keeps the solution of its connection, and makes a smaller one for eac
         async with inner.lifetime("function"):
             answer = await handler(**await inner.solve())
 
-No task is made for any of it. Where a stage has no steps, `arguments` gives the same without an await.
+No task is made for any of it. Where `plan.is_immediate`, a message needs nothing but `with_message`, which awaits
+nothing and makes nothing but the arguments.
 """
 
 from __future__ import annotations
@@ -49,14 +50,15 @@ class Solution:
     Args:
         plan: What to solve.
         connection: Where parameters are read from, made with `plan.connection_class`.
+        values: What is in the slots; nothing if left out.
     """
 
     __slots__ = ("_before", "_exits", "_stage", "connection", "errors", "given", "plan", "tasks", "values")
 
-    def __init__(self, plan: Plan, connection: HTTPConnection[Any]) -> None:
+    def __init__(self, plan: Plan, connection: HTTPConnection[Any], values: list[Any] | None = None) -> None:
         self.plan = plan
         self.connection = connection
-        self.values: list[Any] = [None] * plan.size
+        self.values: list[Any] = [None] * plan.size if values is None else values
         self.errors: list[dict[str, Any]] = []
         self.given = _NOTHING
         self.tasks: BackgroundTasks | None = None
@@ -70,12 +72,22 @@ class Solution:
         Args:
             given: What the listener's plan has claimed, by key.
         """
-        inner = Solution(self.plan, self.connection)
-        inner.values = self.values.copy()
+        inner = Solution(self.plan, self.connection, self.values.copy())
         inner.given = given
         inner._stage = self.plan.stages[1]
         inner._before = self._before
         return inner
+
+    def with_message(self, given: Mapping[Any, Any]) -> dict[str, Any]:
+        """The arguments for one message, where the plan is immediate.
+
+        Args:
+            given: What the listener's plan has claimed, by key.
+        """
+        arguments = self._before.copy()
+        for name, key in self.plan.claimed:
+            arguments[name] = given[key]
+        return arguments
 
     def lifetime(self, lifetime: Lifetime) -> AbstractAsyncContextManager[Any]:
         """A block at whose end everything of this lifetime is torn down."""
@@ -105,7 +117,7 @@ class Solution:
                 values[step.slot] = await step.call(**arguments)
             else:
                 values[step.slot] = await self._exits[step.lifetime].enter_async_context(step.call(**arguments))
-        return self.arguments()
+        return self._arguments()
 
     def _call(self, batch: Sequence[Step]) -> None:
         """Plain calls one after the other, in a worker thread: one way there and back for all of them."""
@@ -113,8 +125,8 @@ class Solution:
             arguments = step.binding.arguments(self)
             self.values[step.slot] = FAILED if arguments is None else step.call(**arguments)
 
-    def arguments(self) -> dict[str, Any]:
-        """The arguments of the endpoint, when there are no steps, or all are done."""
+    def _arguments(self) -> dict[str, Any]:
+        """The arguments of the endpoint, when all steps are done."""
         arguments = self._stage.target.arguments(self)
         if arguments is None or self.errors:
             raise _INVALID[self.plan.recipe.protocol](self.errors)

@@ -262,6 +262,9 @@ class ExceptionMiddleware:
     async def websocket_exception(self, websocket: WebSocket[Any], exc: Any) -> None:
         """Close with the code and reason of a `WebSocketException`."""
         _check_can_be_told(websocket, exc)
+        if websocket.scope["type"] != "websocket":
+            exc.add_note("Raised for an HTTP request, which has no close code; raise HTTPException, which serves both.")
+            raise exc
         with suppress(*PEER_IS_GONE):
             await websocket.close(code=exc.code, reason=exc.reason)
 
