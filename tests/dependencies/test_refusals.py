@@ -226,10 +226,19 @@ def test_the_scope_message_is_for_listeners() -> None:
         Route("/", endpoint)
 
 
-def test_an_annotation_that_is_no_type_is_refused() -> None:
-    def endpoint(q: 3) -> None: ...  # type: ignore[valid-type]
+@pytest.mark.parametrize(
+    ("annotation", "options"),
+    [
+        (3, {}),
+        (list["Nowhere"], {}),  # type: ignore[name-defined]  # noqa: F821
+        (str, {"pattern": "["}),
+    ],
+)
+def test_what_pydantic_refuses_is_refused_with_the_route(annotation: Any, options: Any) -> None:
+    def endpoint(q: Any) -> None: ...
 
-    with pytest.raises(DependencyError, match="has the type 3, of which no value can be made"):
+    endpoint.__annotations__["q"] = Annotated[annotation, Query(**options)] if annotation != 3 else annotation
+    with pytest.raises(DependencyError, match=r"the parameter 'q' of .*, of which no value can be made: "):
         Route("/", endpoint)
 
 

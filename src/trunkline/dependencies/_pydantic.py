@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Invalid = ValidationError
 Errors = list[dict[str, Any]]
 
+# The last two for what is no type at all, and for names inside of a type that cannot be found.
+_REFUSALS = (PydanticSchemaGenerationError, PydanticUserError, TypeError, AttributeError, NameError)
 _SEQUENCES = (Sequence, list, tuple, set, frozenset, deque)
 
 
@@ -38,7 +40,7 @@ def validator(annotation: Any, constraints: Mapping[str, Any]) -> Callable[[Any]
     try:
         adapter: TypeAdapter[Any] = TypeAdapter(Annotated[annotation, Field(**constraints)])
         validate: Callable[[Any], Any] = adapter.validator.validate_python
-    except (PydanticSchemaGenerationError, PydanticUserError, SchemaError, TypeError) as error:
+    except (*_REFUSALS, SchemaError) as error:
         raise UnknownType(str(error).split("\n")[0]) from error
     return validate
 
