@@ -26,7 +26,7 @@ class Fact(NamedTuple):
     text: str
 
 
-REQUIRED = {"anyio": "anyio", "uvicorn": "uvicorn", "websockets": "websockets"}
+REQUIRED = {"anyio": "anyio", "pydantic": "pydantic", "uvicorn": "uvicorn", "websockets": "websockets"}
 OPTIONAL = {
     "uvloop": "a faster event loop; asyncio's own is used without it",
     "httptools": "a faster HTTP parser; h11 is used without it",
