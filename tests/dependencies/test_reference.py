@@ -14,12 +14,14 @@ from typing import Annotated, Any, Literal, get_origin
 from urllib.parse import urlencode
 
 import fastapi
+import fastapi.exceptions
 import starlette.requests
 from hypothesis import given, settings, strategies as st
 from pydantic import BaseModel, Field
 
 import trunkline
-from tests.asgi_call import http
+import trunkline.exceptions
+from tests.asgi_call import http, websocket
 from trunkline.routing import Route
 
 NAMES = ["a", "b_c", "item"]
@@ -144,17 +146,20 @@ def taking(parameters: list[inspect.Parameter], does: Any, annotations: Any = No
     return function
 
 
-def endpoint(framework: Any, own: list[Spec], inner: list[Spec], seen: list[Any]) -> Any:
-    """An endpoint that notes what it and its dependency were given."""
+def endpoint(framework: Any, own: list[Spec], inner: list[Spec], seen: list[Any], *, over: Any = None) -> Any:
+    """An endpoint that notes what it and its dependency were given; `over` is the connection that it takes."""
     dependency = taking([spec.parameter(framework) for spec in inner], dict)
     depends = inspect.Parameter(
         "found", inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[Any, framework.Depends(dependency)]
     )
 
     def note(values: dict[str, Any]) -> Any:
+        values.pop("connection", None)
         seen.append(values)
 
-    return taking([depends, *(spec.parameter(framework) for spec in own)], note)
+    connection = inspect.Parameter("connection", inspect.Parameter.KEYWORD_ONLY, annotation=over)
+    parameters = [depends, *(spec.parameter(framework) for spec in own)]
+    return taking([connection, *parameters] if over else parameters, note)
 
 
 def scope_of(path: str, query: Any, headers: Any, cookies: Any, values: list[str]) -> dict[str, Any]:
@@ -198,6 +203,39 @@ def test_values_and_errors_are_those_of_fastapi(case: Any, query: Any, headers: 
     reference = fastapi.FastAPI(openapi_url=None)
     reference.get(path)(endpoint(fastapi, own, inner, theirs))
     assert outcome(app, ours, dict(scope)) == outcome(reference, theirs, dict(scope))
+
+
+@given(cases(), pairs, pairs, pairs, segments)
+@settings(max_examples=100, deadline=None)
+def test_values_and_errors_of_a_websocket_are_those_of_fastapi(
+    case: Any, query: Any, headers: Any, cookies: Any, values: Any
+) -> None:
+    path, own, inner = case
+    scope = scope_of(path, query, headers, cookies, values)
+    filled = scope.pop("path")
+    outcomes = []
+    for framework, app in ((trunkline, trunkline.App()), (fastapi, fastapi.FastAPI(openapi_url=None))):
+        seen: list[Any] = []
+        handler = noting_errors(seen)
+        app.add_exception_handler(errors_of(framework), handler)
+        app.websocket(path)(endpoint(framework, own, inner, seen, over=framework.WebSocket))
+        sent = websocket(app, filled, **dict(scope))
+        outcomes.append((comparable(seen), [message["type"] for message in sent]))
+    assert outcomes[0] == outcomes[1]
+
+
+def noting_errors(seen: list[Any]) -> Any:
+    async def note(connection: Any, error: Any) -> None:
+        seen.append({"errors": list(error.errors())})
+        await connection.close(1008)
+
+    return note
+
+
+def errors_of(framework: Any) -> Any:
+    """The class of what is raised for an invalid handshake."""
+    found = {trunkline: trunkline.exceptions, fastapi: fastapi.exceptions}[framework]
+    return found.WebSocketRequestValidationError
 
 
 def test_the_request_of_starlette_is_not_ours() -> None:
