@@ -41,6 +41,7 @@ MODULES = (
     "trunkline.requests",
     "trunkline.responses",
     "trunkline.datastructures",
+    "trunkline.dependencies",
     "trunkline.exceptions",
     "trunkline.status",
     "trunkline.middleware",

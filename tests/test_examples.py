@@ -150,6 +150,66 @@ def test_fastapi_cannot_inject_our_websocket() -> None:
 # The topics.
 
 
+def test_parameters_come_from_where_the_endpoint_says() -> None:
+    client = TestClient(load("dependencies.py").app)
+    headers = {"accept-language": "de", "cookie": "theme=dark"}
+    with client.websocket_connect("/rooms/blue?limit=5&tags=a&tags=b", headers=headers) as websocket:
+        assert websocket.receive_json() == ["blue", 5, ["a", "b"], "de", "dark"]
+    with client.websocket_connect("/rooms/blue") as websocket:
+        assert websocket.receive_json() == ["blue", 20, [], None, "light"]
+    with pytest.raises(WebSocketDenialResponse) as caught, client.websocket_connect("/rooms/blue?limit=0"):
+        pass
+    assert caught.value.status_code == 422
+    assert caught.value.json() == {"detail": ["limit: Input should be greater than or equal to 1"]}
+
+
+def test_one_dependency_serves_http_and_websockets() -> None:
+    client = TestClient(load("dependencies.py").app)
+    assert client.get("/me", headers={"x-token": "s3cret"}).json() == {"name": "anna", "is_admin": True}
+    assert client.get("/me").status_code == 401
+    with client.websocket_connect("/feed?token=other") as websocket:
+        assert websocket.receive_text() == "hello ben"
+    for path, status in (("/feed", 401), ("/admin/log", 401), ("/admin/log?token=other", 403)):
+        with pytest.raises(WebSocketDenialResponse) as caught, client.websocket_connect(path):
+            pass
+        assert caught.value.status_code == status
+    with client.websocket_connect("/admin/log?token=s3cret") as websocket:
+        assert websocket.receive_text() == "all is well"
+
+
+def test_a_dependency_is_closed_however_the_connection_ends() -> None:
+    module = load("dependencies.py")
+    client = TestClient(module.app)
+    with client.websocket_connect("/orders") as websocket:
+        websocket.send_json({"id": 1})
+        assert websocket.receive_json() == {"accepted": 1}
+    with pytest.raises(KeyError), client.websocket_connect("/orders") as websocket:
+        websocket.send_json({})
+        websocket.receive_json()
+    logs = [session.log for session in module.SESSIONS]
+    assert logs == [["order 1", "closed"], ["rolled back: KeyError", "closed"]]
+
+
+def test_background_tasks_run_after_the_connection() -> None:
+    module = load("dependencies.py")
+    with TestClient(module.app).websocket_connect("/visits/anna"):
+        assert module.VISITS == []
+    assert module.VISITS == ["anna"]
+
+
+def test_the_tests_with_an_override_pass() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(EXAMPLES / "test_dependencies.py")],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+        cwd=EXAMPLES.parent,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "2 passed" in done.stdout
+
+
 @pytest.mark.anyio
 async def test_the_naive_endpoint_learns_of_the_end_from_its_next_send() -> None:
     async with connect(load("disconnects.py").app, "/naive") as websocket:

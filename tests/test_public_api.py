@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # The import places of the interface: module and names.
 PLACES = {
     "trunkline": "App Router WebSocket WebSocketDisconnect WebSocketException WebSocketState HTTPConnection "
-    "HTTPException Request BackgroundTasks status",
+    "HTTPException Request BackgroundTasks Depends Path Query Header Cookie status",
     "trunkline.websockets": "WebSocket WebSocketClose WebSocketDisconnect WebSocketDisconnected WebSocketState",
     "trunkline.messages": "Codec CodecError InvalidMessage MessageSettings codec_for encode register_codec",
     "trunkline.requests": "HTTPConnection Request",
@@ -32,7 +32,8 @@ PLACES = {
     "trunkline.types": "ASGIApp Lifespan Message Receive Scope Send",
     "trunkline.datastructures": "URL Address Headers MutableHeaders QueryParams State URLPath",
     "trunkline.responses": "FileResponse HTMLResponse JSONResponse PlainTextResponse RedirectResponse Response",
-    "trunkline.exceptions": "HTTPException WebSocketException",
+    "trunkline.dependencies": "Cookie Depends DependencyError Header Path Query",
+    "trunkline.exceptions": "HTTPException RequestValidationError WebSocketException WebSocketRequestValidationError",
     "trunkline.testclient": "TestClient WebSocketDenialResponse WebSocketTestSession",
     "trunkline.testing": "connect",
     "trunkline.status": "WS_1000_NORMAL_CLOSURE HTTP_200_OK",

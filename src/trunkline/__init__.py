@@ -16,6 +16,7 @@ from __future__ import annotations
 from trunkline import status
 from trunkline.applications import App
 from trunkline.background import BackgroundTasks
+from trunkline.dependencies import Cookie, Depends, Header, Path, Query
 from trunkline.exceptions import HTTPException, TrunklineError, WebSocketException
 from trunkline.requests import HTTPConnection, Request
 from trunkline.routing import Router
@@ -24,8 +25,13 @@ from trunkline.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 __all__ = [
     "App",
     "BackgroundTasks",
+    "Cookie",
+    "Depends",
     "HTTPConnection",
     "HTTPException",
+    "Header",
+    "Path",
+    "Query",
     "Request",
     "Router",
     "TrunklineError",
