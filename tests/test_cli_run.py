@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import signal
 import time
@@ -18,6 +19,7 @@ from tests.cli_process import serving, trunkline
 from tests.support import installed
 from trunkline.cli import demo, main
 from trunkline.cli.loading import CommandError
+from trunkline.cli.loop import new_event_loop
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,6 +48,14 @@ async def app(scope, receive, send):
 
 def make():
     return app
+"""
+COLLECTOR = """
+import gc, json
+
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": str(gc.get_threshold()[0]).encode()})
 """
 RUNNING = r"running on http://127\.0\.0\.1:(\d+)"
 
@@ -275,3 +285,23 @@ def test_sigterm_ends_the_server_as_sigint_does(project: Path) -> None:
         server.process.send_signal(signal.SIGTERM)
         server.wait_for("Finished server process")
         assert server.process.wait(30) in {0, -signal.SIGTERM}
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_where_connections_are_served_the_collector_is_patient(tmp_path: Path, workers: str) -> None:
+    (tmp_path / "collector.py").write_text(COLLECTOR)
+    options = ("--workers", workers, "--lifespan", "off")
+    with serving("run", "collector:app", "--port", "0", *options, cwd=tmp_path) as server:
+        assert get(server.wait_for(RUNNING)[1]) == "10000"
+        assert server.end() == 0
+
+
+@pytest.mark.parametrize(("before", "after"), [(700, 10_000), (50_000, 50_000), (0, 0)])
+def test_a_collector_that_was_set_otherwise_stays_as_it_is(before: int, after: int) -> None:
+    thresholds = gc.get_threshold()
+    try:
+        gc.set_threshold(before, *thresholds[1:])
+        new_event_loop().close()
+        assert gc.get_threshold() == (after, *thresholds[1:])
+    finally:
+        gc.set_threshold(*thresholds)

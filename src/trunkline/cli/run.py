@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import sys
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ __all__ = ["DEFAULTS", "main"]
 DEFAULTS = {
     "ws": "trunkline.engine:WebSocketProtocol",
     "http": "trunkline.engine:HTTPProtocol",
+    # On Windows uvicorn chooses the loop by how it starts its workers.
+    "loop": "auto" if sys.platform == "win32" else "trunkline.cli.loop:new_event_loop",
     # uvicorn waits for ever for a handler that does not look at its connection, and so would Ctrl-C and a deploy.
     "timeout_graceful_shutdown": 10,
 }
