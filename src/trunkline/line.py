@@ -27,7 +27,7 @@ The attributes `messages` and `head` are the queue itself, so that taking a mess
         message = await line.next()      # None at the end
 
 Only for a receiver that nobody waits before: `line.receiving.taken` says whether somebody does. `line.writable` says
-whether another `write` is welcome; if not, `await line.drain()` first.
+whether another `write` is welcome; if not, `await line.drain()` first, or leave it to `line.write_later`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
     from trunkline.states import CloseInfo
     from trunkline.turn import Turn
@@ -88,6 +88,9 @@ class Line(Protocol):
     def on_close(self, callback: Callable[[CloseInfo], None]) -> None:
         """Call back once when the end is known; at once if it is."""
 
+    def off_close(self, callback: Callable[[CloseInfo], None]) -> None:
+        """Call this callback no more; nothing happens if it was not to be called."""
+
     async def wait_closed(self) -> CloseInfo:
         """Wait until the end is known; any number of tasks may."""
 
@@ -100,6 +103,23 @@ class Line(Protocol):
     def write_frame(self, frame: bytes) -> None:
         """Write a ready-made frame, for example one that is shared by many connections."""
 
+    @property
+    def frame_key(self) -> Hashable | None:
+        """What frames are made by, once accepted: connections with equal keys take the same frames.
+
+        None if a frame refers back to those before it: it can be shared with nobody, and none may be left out.
+        """
+
+    def make_frame(self, data: str | bytes) -> bytes:
+        """The frame of a message, for this connection and all with the same `frame_key`."""
+
+    def write_later(self, write: Callable[[], None]) -> None:
+        """Call `write` when a write is welcome, behind all that was written or left to this before.
+
+        Until then `writable` is false for everybody else. Called exactly once, also when the connection ends before:
+        what it writes is dropped then.
+        """
+
     async def drain(self) -> None:
         """Wait until a write is welcome again.
 
@@ -110,6 +130,9 @@ class Line(Protocol):
     @property
     def buffered(self) -> int:
         """Bytes written that the operating system has not taken yet."""
+
+    def expel(self, code: int, reason: str) -> None:
+        """Close without waiting for the peer: drop it after 1 s, or at once if it has not taken what was written."""
 
     def abort(self) -> None:
         """Drop the connection at once, with what is buffered."""

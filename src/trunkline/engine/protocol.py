@@ -313,9 +313,10 @@ class WebSocketProtocol(asyncio.Protocol):
     async def _send(self, message: Message) -> None:
         connection = self._connection
         if connection.phase is OPEN and message["type"] == "websocket.send":
-            if not connection.writable:
-                await connection.drain()
-            _write(connection, message)
+            if connection.writable:
+                _write(connection, message)
+            else:
+                await connection.write_in_turn(functools.partial(_write, connection, message))
             return
         following = next_application_state(self._state, message)
         if connection.phase > OPEN:
@@ -362,7 +363,7 @@ class WebSocketProtocol(asyncio.Protocol):
             code = message.get("code")
             code = 1000 if code is None else int(code)
             check_close_code(code)
-            self._connection.close(code, message.get("reason") or "")
+            await self._connection.close_in_turn(code, message.get("reason") or "")
         else:
             logger.info("%s 403", self._place())
             self._refuse(403)
