@@ -35,6 +35,8 @@ MODULES = (
     "trunkline.applications",
     "trunkline.websockets",
     "trunkline.states",
+    "trunkline.hub",
+    "trunkline.hub.policies",
     "trunkline.routing",
     "trunkline.endpoints",
     "trunkline.requests",

@@ -17,6 +17,7 @@ from trunkline import status
 from trunkline.applications import App
 from trunkline.background import BackgroundTasks
 from trunkline.exceptions import HTTPException, TrunklineError, WebSocketException
+from trunkline.hub import Hub, TopicConfig
 from trunkline.requests import HTTPConnection, Request
 from trunkline.routing import Router
 from trunkline.websockets import WebSocket, WebSocketDisconnect, WebSocketState
@@ -26,8 +27,10 @@ __all__ = [
     "BackgroundTasks",
     "HTTPConnection",
     "HTTPException",
+    "Hub",
     "Request",
     "Router",
+    "TopicConfig",
     "TrunklineError",
     "WebSocket",
     "WebSocketDisconnect",

@@ -214,6 +214,11 @@ class WebSocket(HTTPConnection[StateT]):
         """
         return self._close_info is not None
 
+    @property
+    def line(self) -> Line | None:
+        """The Line to write to past ASGI (`trunkline.line`); None without one, or where a middleware wraps `send`."""
+        return self._fast_out
+
     async def wait_closed(self) -> CloseInfo:
         """Wait for the end of the connection; any number of tasks may. asyncio only.
 
