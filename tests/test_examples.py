@@ -221,3 +221,31 @@ def test_only_listed_pages_open_a_websocket(origin: str | None, allowed: bool) -
     with client.websocket_connect("/echo", headers=headers) as websocket:
         websocket.send_text("hello")
         assert websocket.receive_text() == "hello"
+
+
+@pytest.mark.parametrize(("program", "path"), [("hub/naive.py", "/room"), ("hub/rooms.py", "/rooms/red")])
+@pytest.mark.anyio
+async def test_what_is_said_in_a_room_reaches_all_in_it(program: str, path: str) -> None:
+    app = load(program).app
+    async with connect(app, path) as ada, connect(app, path) as bob:
+        await ada.send_text("one")
+        assert await ada.receive_text() == "one"
+        # Bob may have come behind the first, never behind what is said after it.
+        await bob.send_text("two")
+        while await bob.receive_text() != "two":
+            pass
+        assert await ada.receive_text() == "two"
+
+
+@pytest.mark.anyio
+async def test_who_comes_back_to_a_room_is_told_what_it_missed() -> None:
+    app = load("hub/rooms.py").app
+    async with connect(app, "/kept/red") as ada:
+        start = await ada.receive_json()
+        assert start["recovered"] is False
+        for text in ("one", "two"):
+            await ada.send_text(text)
+        said = [await ada.receive_json() for _ in range(2)]
+    async with connect(app, f"/kept/red?since={start['position']}") as back:
+        assert [await back.receive_json() for _ in range(2)] == said
+        assert await back.receive_json() == {"recovered": True, "position": said[-1]["position"]}

@@ -66,6 +66,7 @@ class Membership(ABC):
         meta: What else it said of it.
         recovered: Whether the member has got everything that was published since the position it gave. False if it gave
             none, or if that cannot be told: then the client is to load the present state.
+        since: The position that it gave.
         position: The topic's position when the member came in, behind what was replayed; None without a history.
     """
 
@@ -80,6 +81,7 @@ class Membership(ABC):
         "meta",
         "position",
         "recovered",
+        "since",
         "topic",
         "websocket",
     )
@@ -90,8 +92,8 @@ class Membership(ABC):
         self.key: Any = None
         self.meta: Any = None
         self.recovered = False
-        # Until it is in, the position that it gave.
-        self.position: Any = since
+        self.since = since
+        self.position: Position | None = None
         self._policy = policy
         self._room: Room | None = None
         self._outbox: Outbox | None = None

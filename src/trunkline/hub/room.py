@@ -130,7 +130,6 @@ class Room:
             if not self._opened:
                 await self._open()
             if self.config.history is None:
-                member.position = None
                 self._add(member)
             else:
                 await self._catch_up(member)
@@ -199,7 +198,7 @@ class Room:
     # Catching up
 
     async def _catch_up(self, member: Membership) -> None:
-        since = _read_position(member.position)
+        since = _read_position(member.since)
         history = await self._read(since)
         if since is None or not history.complete:
             member.position = self._latest(history.top)
