@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import starlette.websockets
@@ -11,9 +12,20 @@ from tests.asgi_peer import AsgiPeer
 from tests.line_peer import LinePeer
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from trunkline.types import Message
 
-__all__ = ["KINDS", "WITHOUT_LINE", "WITH_LINE", "AnyPeer", "settle"]
+__all__ = ["KINDS", "WITHOUT_LINE", "WITH_LINE", "AnyPeer", "eventually", "settle"]
+
+
+async def eventually(happened: Callable[[], Awaitable[bool]], seconds: float = 20) -> None:
+    """Wait for what a real server takes its time for."""
+    async with asyncio.timeout(seconds):
+        for pause in itertools.repeat(0.005):
+            if await happened():
+                return
+            await asyncio.sleep(pause)
 
 
 async def settle() -> None:

@@ -429,7 +429,7 @@ def test_a_retention_keeps_something(numbers: dict[str, Any]) -> None:
         Retention(**numbers)
 
 
-@pytest.mark.parametrize("config", [{"history": 5}, {"outbox": 5}, {"encode": 5}])
+@pytest.mark.parametrize("config", [{"history": 5}, {"outbox": 5}, {"encode": 5}, {"on_loss": 5}])
 def test_a_topic_is_configured_with_what_it_takes(config: dict[str, Any]) -> None:
     with pytest.raises(TypeError, match="but got 5"):
         TopicConfig(**config)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from trunkline.hub import policies
 from trunkline.hub.config import OutboxLimits, Retention, TopicConfig
-from trunkline.hub.errors import HubError, SubscriptionLost
+from trunkline.hub.errors import BrokerError, HubError, OutcomeUnknown, SubscriptionLost
 from trunkline.hub.hub import BROKER_VARIABLE, Hub
 from trunkline.hub.membership import Membership, MemberStats
 from trunkline.hub.publication import Position, Publication
@@ -20,11 +20,13 @@ from trunkline.hub.topic import Subscription, Topic
 
 __all__ = [
     "BROKER_VARIABLE",
+    "BrokerError",
     "Hub",
     "HubError",
     "MemberStats",
     "Membership",
     "OutboxLimits",
+    "OutcomeUnknown",
     "Position",
     "Publication",
     "Retention",

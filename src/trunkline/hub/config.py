@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from trunkline.hub.publication import Publication
+    from trunkline.hub.topic import Topic
 
 __all__ = ["OutboxLimits", "Retention", "TopicConfig", "config_for", "read_topics"]
 
@@ -73,6 +74,9 @@ class TopicConfig:
         outbox: From when on it counts as one.
         encode: Called once per publication and process with the `Publication`; what it returns is sent instead of the
             published value: a `str`, `bytes`, or anything else as JSON. For example to give clients the position.
+        on_loss: Called with the `Topic` when publications to this process may have been lost, because the broker was
+            away and there is no history to read them from. With a history it is never needed: members are given what
+            they missed, or closed with 1012.
 
     Raises:
         TypeError: A value is of another type.
@@ -82,6 +86,7 @@ class TopicConfig:
     policy: Policy = policies.close
     outbox: OutboxLimits = OutboxLimits()
     encode: Callable[[Publication], Any] | None = None
+    on_loss: Callable[[Topic], Any] | None = None
 
     def __post_init__(self) -> None:
         if self.history is not None and not isinstance(self.history, Retention):
@@ -91,6 +96,8 @@ class TopicConfig:
             raise TypeError(f"expected OutboxLimits(bytes=, seconds=) as outbox, but got {self.outbox!r}")
         if self.encode is not None and not callable(self.encode):
             raise TypeError(f"expected a function of a Publication as encode, but got {self.encode!r}")
+        if self.on_loss is not None and not callable(self.on_loss):
+            raise TypeError(f"expected a function of a Topic as on_loss, but got {self.on_loss!r}")
 
 
 def check_policy(policy: object) -> None:

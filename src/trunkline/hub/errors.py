@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from trunkline.exceptions import TrunklineError
 
-__all__ = ["HubError", "SubscriptionLost"]
+__all__ = ["BrokerError", "HubError", "OutcomeUnknown", "SubscriptionLost"]
+
+
+class BrokerError(TrunklineError, ConnectionError):
+    """Raised when the broker could not be reached in time: what was asked for has not been done."""
+
+
+class OutcomeUnknown(BrokerError):
+    """Raised when the broker was told and has not answered in time: it may have been done, or may still be.
+
+    Publish again under the `idempotency_key` of the first try to have it done once.
+    """
 
 
 class HubError(TrunklineError, RuntimeError):

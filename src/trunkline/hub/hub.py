@@ -7,6 +7,7 @@ starts, and one timer, which runs only while something waits for a member.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import secrets
 from itertools import count
@@ -39,7 +40,22 @@ def _broker_of(broker: str | Broker | None) -> Broker:
     url = os.environ.get(BROKER_VARIABLE) or "memory://" if broker is None else broker
     if url == "memory://":
         return MemoryBroker()
-    raise ValueError(f'expected "memory://" or a Broker, but got {url!r}')
+    if url.startswith(("redis://", "rediss://")):
+        return _redis_broker(url)
+    raise ValueError(
+        f'expected "memory://", "redis://host:port/db", "rediss://host:port/db" or a Broker, but got {url!r}'
+    )
+
+
+def _redis_broker(url: str) -> Broker:
+    try:
+        module = importlib.import_module("trunkline.hub.brokers.redis")
+    except ModuleNotFoundError as error:
+        if error.name != "redis":
+            raise
+        raise HubError("a hub over Redis needs the package redis: pip install 'trunkline[redis]'") from None
+    broker: Broker = module.RedisBroker(url)
+    return broker
 
 
 class Hub:
@@ -58,13 +74,15 @@ class Hub:
     It starts at its first use. `async with hub` closes it at the end: everybody leaves, no connection is closed.
 
     Args:
-        broker: What carries publications: `"memory://"` within this process, or a `Broker`. Left out, what the
+        broker: What carries publications: `"memory://"` within this process, `"redis://host:port/db"` (over TLS
+            `"rediss://..."`) between all processes that use that Redis or Valkey, or a `Broker`. Left out, what the
             environment's `TRUNKLINE_BROKER` says, else `"memory://"`.
         topics: What topics keep and how their members are bounded, by patterns of names in which `*` stands for any
             characters; the first that matches counts.
 
     Raises:
         ValueError: There is no such broker.
+        HubError: The package `redis` is not installed.
         TypeError: `topics` are no patterns with `TopicConfig`.
     """
 
@@ -220,3 +238,10 @@ class Hub:
             room = self.rooms.get(topic)
             if room is not None:
                 room.interrupted()
+
+    def check(self, topics: list[str]) -> None:
+        """A last publication may have been lost without a sign."""
+        for topic in topics:
+            room = self.rooms.get(topic)
+            if room is not None and room.config.history is not None:
+                room.recover()

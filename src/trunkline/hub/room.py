@@ -15,14 +15,14 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from trunkline.hub.errors import HubError
+from trunkline.hub.errors import BrokerError, HubError
 from trunkline.hub.membership import LineMembership
 from trunkline.hub.outbox import TOO_SLOW, TRY_AGAIN_LATER
 from trunkline.hub.publication import Envelope, Position, Publication, encode_value
 from trunkline.states import WebSocketDisconnect
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable
+    from collections.abc import Callable, Hashable, Iterable
 
     from trunkline.hub.brokers import History
     from trunkline.hub.config import TopicConfig
@@ -39,6 +39,7 @@ logger = logging.getLogger("trunkline.hub")
 # RFC 6455 and IANA's registry: "Service Restart"; clients come back, and are told then what they missed.
 SERVICE_RESTART = 1012
 HISTORY_LOST = "history lost"
+RETRY_AFTER = 1.0
 
 
 class TopicStats(NamedTuple):
@@ -356,12 +357,25 @@ class Room:
         else:
             self.losses += 1
             logger.warning("publications to %r may have been lost while the broker was away", self.topic.name)
+            if self.config.on_loss is not None:
+                self._tell_of_loss(self.config.on_loss)
+
+    def _tell_of_loss(self, on_loss: Callable[[Topic], Any]) -> None:
+        try:
+            on_loss(self.topic)
+        except Exception:
+            logger.exception("on_loss of %r failed", self.topic.name)
 
     async def _recover(self) -> None:
         try:
             while True:
                 assert self.position is not None
-                history = await self._read(self.position)
+                try:
+                    history = await self._read(self.position)
+                except BrokerError:
+                    # Nothing is lost yet: what comes when the broker is back is told by the history.
+                    await asyncio.sleep(RETRY_AFTER)
+                    continue
                 if not history.complete and self.position != history.top:
                     self._lose()
                     self.position = history.top

@@ -106,7 +106,11 @@ class Topic:
             TypeError: The value cannot be written as JSON.
             ValueError: Its text has a lone surrogate, which UTF-8 cannot carry.
             HubError: The hub belongs to another event loop.
+            BrokerError: The broker could not be reached in time; nothing was published.
+            OutcomeUnknown: The broker has not answered in time; try again under the same `idempotency_key`.
         """
+        if idempotency_key is not None and not isinstance(idempotency_key, str):
+            raise TypeError(f"expected a str or None as idempotency_key, but got {idempotency_key!r}")
         hub = self._hub
         hub.ready()
         kind, data = encode_value(value)

@@ -47,6 +47,9 @@ class Receiver(Protocol):
     def interrupted(self, topics: list[str]) -> None:
         """What was published to these topics in the meantime may be lost; they are subscribed to again."""
 
+    def check(self, topics: list[str]) -> None:
+        """A last publication may have been lost on its way without a sign: compare with the histories."""
+
 
 class Broker(ABC):
     """Carries publications between hubs."""
@@ -65,11 +68,20 @@ class Broker(ABC):
     async def publish(
         self, topic: str, envelope: Envelope, retention: Retention | None, idempotency_key: str | None, timeout: float
     ) -> Position | None:
-        """Publish, and keep it where there is a retention; with a key that was used before, only tell the position."""
+        """Publish, and keep it where there is a retention; with a key that was used before, only tell the position.
+
+        Raises:
+            BrokerError: It was not published within so many seconds.
+            OutcomeUnknown: Whether it was is not known.
+        """
 
     @abstractmethod
     async def subscribe(self, topic: str) -> None:
-        """Deliver what is published to a topic from now on; returns when that is certain."""
+        """Deliver what is published to a topic from now on; returns when that is certain.
+
+        Raises:
+            BrokerError: The broker cannot be reached.
+        """
 
     @abstractmethod
     def unsubscribe(self, topic: str) -> None:
@@ -77,4 +89,8 @@ class Broker(ABC):
 
     @abstractmethod
     async def history(self, topic: str, since: Position | None) -> History:
-        """What followed a position; only the top, with `complete` false, where that is None."""
+        """What followed a position; only the top, with `complete` false, where that is None.
+
+        Raises:
+            BrokerError: The broker cannot be reached.
+        """
