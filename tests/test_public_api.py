@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # The import places of the interface: module and names.
 PLACES = {
     "trunkline": "App Router WebSocket WebSocketDisconnect WebSocketException WebSocketState HTTPConnection "
-    "HTTPException Request BackgroundTasks status Hub TopicConfig",
+    "HTTPException Request BackgroundTasks status Hub Publisher TopicConfig",
     "trunkline.hub": "Hub TopicConfig Retention Position Publication Membership policies",
     "trunkline.websockets": "WebSocket WebSocketClose WebSocketDisconnect WebSocketDisconnected WebSocketState",
     "trunkline.requests": "HTTPConnection Request",

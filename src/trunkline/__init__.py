@@ -17,7 +17,7 @@ from trunkline import status
 from trunkline.applications import App
 from trunkline.background import BackgroundTasks
 from trunkline.exceptions import HTTPException, TrunklineError, WebSocketException
-from trunkline.hub import Hub, TopicConfig
+from trunkline.hub import Hub, Publisher, TopicConfig
 from trunkline.requests import HTTPConnection, Request
 from trunkline.routing import Router
 from trunkline.websockets import WebSocket, WebSocketDisconnect, WebSocketState
@@ -28,6 +28,7 @@ __all__ = [
     "HTTPConnection",
     "HTTPException",
     "Hub",
+    "Publisher",
     "Request",
     "Router",
     "TopicConfig",

@@ -15,6 +15,7 @@ from trunkline.hub.errors import BrokerError, HubError, OutcomeUnknown, Subscrip
 from trunkline.hub.hub import BROKER_VARIABLE, Hub
 from trunkline.hub.membership import Membership, MemberStats
 from trunkline.hub.publication import Position, Publication
+from trunkline.hub.publisher import Publisher
 from trunkline.hub.room import TopicStats
 from trunkline.hub.topic import Subscription, Topic
 
@@ -29,6 +30,7 @@ __all__ = [
     "OutcomeUnknown",
     "Position",
     "Publication",
+    "Publisher",
     "Retention",
     "Subscription",
     "SubscriptionLost",

@@ -174,6 +174,14 @@ class Hub:
         self._loop = loop
         self.broker.start()
 
+    def is_at_home(self) -> bool:
+        """Whether the event loop that runs here is the hub's, or may become it."""
+        return self._loop is asyncio.get_running_loop() or not self.is_running()
+
+    def is_running(self) -> bool:
+        """Whether the hub has an event loop that runs."""
+        return self._loop is not None and self._loop.is_running()
+
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
         """The event loop; only for a hub that was started."""
