@@ -281,3 +281,14 @@ def test_sigterm_ends_the_server_as_sigint_does(project: Path) -> None:
         server.process.send_signal(signal.SIGTERM)
         server.wait_for("Finished server process")
         assert server.process.wait(30) in {0, -signal.SIGTERM}
+
+
+def test_a_hub_in_memory_on_several_workers_warns_in_each(tmp_path: Path) -> None:
+    (tmp_path / "rooms.py").write_text("from trunkline import App, Hub\napp = App()\nhub = Hub()\n")
+    env = {"TRUNKLINE_BROKER": ""}
+    with serving("run", "rooms:app", "--port", "0", "--workers", "2", cwd=tmp_path, env=env) as server:
+        for _ in range(2):
+            server.wait_for(
+                "there are 2 worker processes, but the topics of this hub reach only the members of its own"
+            )
+        assert server.end() == 0

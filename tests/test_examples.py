@@ -16,6 +16,7 @@ from websockets.sync.client import connect as connect_to
 
 import trunkline
 from tests.cli_process import serving
+from tests.hub.redis_server import RedisServer
 from trunkline.testclient import TestClient, WebSocketDenialResponse
 from trunkline.testing import connect
 from trunkline.websockets import WebSocketDisconnect
@@ -235,6 +236,19 @@ async def test_what_is_said_in_a_room_reaches_all_in_it(program: str, path: str)
         while await bob.receive_text() != "two":
             pass
         assert await ada.receive_text() == "two"
+
+
+def test_a_task_publishes_to_those_who_are_served_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    redis = RedisServer(tmp_path)
+    try:
+        monkeypatch.setenv("TRUNKLINE_BROKER", redis.url)
+        task = load("hub/task.py")
+        first, second = task.order_shipped(7), task.order_shipped(7)
+        assert first == second
+        assert first.offset == 1
+        task.publisher.close()
+    finally:
+        redis.stop()
 
 
 @pytest.mark.anyio

@@ -409,3 +409,17 @@ def test_the_environment_names_the_broker(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("TRUNKLINE_BROKER", "nonsense")
     with pytest.raises(ValueError, match="nonsense"):
         Hub()
+
+
+@pytest.mark.parametrize(("workers", "warned"), [(None, False), ("1", False), ("nonsense", False), ("2", True)])
+def test_a_hub_in_memory_warns_where_there_are_several_workers(
+    workers: str | None, warned: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("TRUNKLINE_BROKER", raising=False)
+    if workers is None:
+        monkeypatch.delenv("WEB_CONCURRENCY", raising=False)
+    else:
+        monkeypatch.setenv("WEB_CONCURRENCY", workers)
+    Hub()
+    assert ("there are 2 worker processes" in caplog.text) is warned
+    assert ("TRUNKLINE_BROKER=redis://" in caplog.text) is warned

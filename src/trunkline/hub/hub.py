@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import logging
 import os
 import secrets
 from itertools import count
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BROKER_VARIABLE", "Hub"]
 
+logger = logging.getLogger("trunkline.hub")
+
 BROKER_VARIABLE = "TRUNKLINE_BROKER"
 LOOK_EVERY = 1.0
 
@@ -39,12 +42,26 @@ def _broker_of(broker: str | Broker | None) -> Broker:
         return broker
     url = os.environ.get(BROKER_VARIABLE) or "memory://" if broker is None else broker
     if url == "memory://":
+        _warn_of_workers()
         return MemoryBroker()
     if url.startswith(("redis://", "rediss://")):
         return _redis_broker(url)
     raise ValueError(
         f'expected "memory://", "redis://host:port/db", "rediss://host:port/db" or a Broker, but got {url!r}'
     )
+
+
+def _warn_of_workers() -> None:
+    # What `trunkline run --workers` leaves in the environment, and gunicorn and uvicorn read from it.
+    workers = os.environ.get("WEB_CONCURRENCY", "")
+    if workers.isdecimal() and int(workers) > 1:
+        logger.warning(
+            "there are %s worker processes, but the topics of this hub reach only the members of its own process: the "
+            "others miss what is published. Let all of them use one Redis: set %s=redis://localhost:6379 or write "
+            'Hub("redis://localhost:6379")',
+            workers,
+            BROKER_VARIABLE,
+        )
 
 
 def _redis_broker(url: str) -> Broker:
