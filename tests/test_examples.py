@@ -263,3 +263,15 @@ async def test_who_comes_back_to_a_room_is_told_what_it_missed() -> None:
     async with connect(app, f"/kept/red?since={start['position']}") as back:
         assert [await back.receive_json() for _ in range(2)] == said
         assert await back.receive_json() == {"recovered": True, "position": said[-1]["position"]}
+
+
+@pytest.mark.anyio
+async def test_who_is_in_a_room_is_told_to_those_in_it() -> None:
+    app = load("hub/presence.py").app
+    async with connect(app, "/rooms/red?name=ada") as ada:
+        first, second = [await ada.receive_json() for _ in range(2)]
+        assert {**first, **second}["present"].keys() == {**first, **second}["joins"].keys() == {"ada"}
+        async with connect(app, "/rooms/red?name=bob") as bob:
+            first, second = [await bob.receive_json() for _ in range(2)]
+            assert {**first, **second}["present"].keys() == {"ada", "bob"}
+            assert list((await ada.receive_json())["joins"]) == ["bob"]

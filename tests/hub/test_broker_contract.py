@@ -163,6 +163,40 @@ async def test_a_publication_under_a_known_key_is_not_sent_again(new_broker: Cal
         assert [(await heard.next())[1].data for _ in range(4)] == ["1", "2", "3", "4"]
 
 
+async def test_who_is_present_is_held_released_and_reaped_once(new_broker: Callable[[], Broker]) -> None:
+    async with running(new_broker) as (one, _), running(new_broker) as (two, _):
+        await one.hold("t", {"a": "ä", "b": "b"}, 60)
+        await two.hold("t", {"c": "c"}, 60)
+        assert await one.present("t") == await two.present("t") == {"a": "ä", "b": "b", "c": "c"}
+        assert await one.present("other") == {}
+        await one.hold("t", {"b": "changed"}, 60)
+        assert (await two.present("t"))["b"] == "changed"
+        await two.release("t", ["b", "unknown"])
+        await one.release("t", ["b"])
+        await one.release("t", [])
+        assert await one.present("t") == {"a": "ä", "c": "c"}
+        await one.hold("t", {"a": "ä"}, 0.001)
+        reaped: list[dict[str, str]] = []
+
+        async def gone() -> bool:
+            reaped.extend([await one.reap("t"), await two.reap("t")])
+            return "a" not in await two.present("t")
+
+        await eventually(gone)
+        reaped.append(await one.reap("t"))
+        assert [found for found in reaped if found] == [{"a": "ä"}]
+        assert await one.present("t") == {"c": "c"}
+
+
+async def test_many_are_present_at_once(new_broker: Callable[[], Broker]) -> None:
+    async with running(new_broker) as (broker, _):
+        entries = {str(n): "x" for n in range(1700)}
+        await broker.hold("t", entries, 60)
+        assert await broker.present("t") == entries
+        await broker.release("t", entries)
+        assert await broker.present("t") == {}
+
+
 async def test_a_broker_starts_again_after_it_was_stopped(new_broker: Callable[[], Broker]) -> None:
     async with running(new_broker) as (broker, heard):
         await broker.subscribe("t")

@@ -10,7 +10,7 @@ It needs an endpoint's WebSocket and nothing else of this framework: ours, Starl
 from __future__ import annotations
 
 from trunkline.hub import policies
-from trunkline.hub.config import OutboxLimits, Retention, TopicConfig
+from trunkline.hub.config import OutboxLimits, PresenceConfig, Retention, TopicConfig
 from trunkline.hub.errors import BrokerError, HubError, OutcomeUnknown, SubscriptionLost
 from trunkline.hub.hub import BROKER_VARIABLE, Hub
 from trunkline.hub.membership import Membership, MemberStats
@@ -29,6 +29,7 @@ __all__ = [
     "OutboxLimits",
     "OutcomeUnknown",
     "Position",
+    "PresenceConfig",
     "Publication",
     "Publisher",
     "Retention",

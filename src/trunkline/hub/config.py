@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from trunkline.hub.publication import Publication
     from trunkline.hub.topic import Topic
 
-__all__ = ["OutboxLimits", "Retention", "TopicConfig", "config_for", "read_topics"]
+__all__ = ["OutboxLimits", "PresenceConfig", "Retention", "TopicConfig", "config_for", "read_topics"]
 
 
 def _check_above(name: str, owner: object, low: float) -> None:
@@ -65,6 +65,30 @@ class OutboxLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class PresenceConfig:
+    """How it is known who is in a topic, in all processes.
+
+    Attributes:
+        lease: Seconds after which the members of a process that was killed are gone.
+        grace: Seconds before a member that left is told of, so that who reconnects was never away.
+        every: Seconds for which changes are gathered before they are told of in one message.
+
+    Raises:
+        ValueError: `lease` or `every` is not above 0, or `grace` is below 0.
+    """
+
+    lease: float = 30.0
+    grace: float = 5.0
+    every: float = 0.1
+
+    def __post_init__(self) -> None:
+        _check_above("lease", self, 0)
+        _check_above("every", self, 0)
+        if self.grace != 0:
+            _check_above("grace", self, 0)
+
+
+@dataclass(frozen=True, slots=True)
 class TopicConfig:
     """What the topics of a pattern keep, and how their members are bounded.
 
@@ -74,6 +98,7 @@ class TopicConfig:
         outbox: From when on it counts as one.
         encode: Called once per publication and process with the `Publication`; what it returns is sent instead of the
             published value: a `str`, `bytes`, or anything else as JSON. For example to give clients the position.
+        presence: Whether it is known who is in the topic, in all processes, and how; None for not.
         on_loss: Called with the `Topic` when publications to this process may have been lost, because the broker was
             away and there is no history to read them from. With a history it is never needed: members are given what
             they missed, or closed with 1012.
@@ -86,6 +111,7 @@ class TopicConfig:
     policy: Policy = policies.close
     outbox: OutboxLimits = OutboxLimits()
     encode: Callable[[Publication], Any] | None = None
+    presence: PresenceConfig | None = None
     on_loss: Callable[[Topic], Any] | None = None
 
     def __post_init__(self) -> None:
@@ -94,6 +120,8 @@ class TopicConfig:
         check_policy(self.policy)
         if not isinstance(self.outbox, OutboxLimits):
             raise TypeError(f"expected OutboxLimits(bytes=, seconds=) as outbox, but got {self.outbox!r}")
+        if self.presence is not None and not isinstance(self.presence, PresenceConfig):
+            raise TypeError(f"expected PresenceConfig() or None as presence, but got {self.presence!r}")
         if self.encode is not None and not callable(self.encode):
             raise TypeError(f"expected a function of a Publication as encode, but got {self.encode!r}")
         if self.on_loss is not None and not callable(self.on_loss):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from trunkline.hub.brokers import Broker, MemoryBroker
 from trunkline.hub.config import config_for, read_topics
 from trunkline.hub.errors import HubError
+from trunkline.hub.presence import Roster
 from trunkline.hub.room import Room
 from trunkline.hub.topic import Topic
 
@@ -109,6 +110,7 @@ class Hub:
         self.broker.receiver = self
         self.rooms: dict[str, Room] = {}
         self.busy: set[Outbox] = set()
+        self._rosters: dict[str, Roster] = {}
         self._topics = read_topics(topics)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._numbers = count(1)
@@ -158,6 +160,7 @@ class Hub:
         self.ready()
         for room in tuple(self.rooms.values()):
             room.empty()
+        await asyncio.gather(*(roster.close() for roster in self._rosters.values()))
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()
@@ -170,6 +173,7 @@ class Hub:
             self._looking.cancel()
         self._looking = self._loop = None
         self.rooms = {}
+        self._rosters = {}
         self.busy = set()
         self._tasks = set()
 
@@ -219,6 +223,17 @@ class Hub:
         if self.rooms.get(room.topic.name) is room:
             del self.rooms[room.topic.name]
             self.broker.unsubscribe(room.topic.name)
+
+    def roster(self, topic: Topic) -> Roster:
+        """Who of this process is present in a topic."""
+        roster = self._rosters.get(topic.name)
+        if roster is None:
+            roster = self._rosters[topic.name] = Roster(self, topic)
+        return roster
+
+    def forget_roster(self, roster: Roster) -> None:
+        """Nobody of this process is present there any more."""
+        self._rosters.pop(roster.topic.name, None)
 
     def next_number(self) -> int:
         """A number for a member."""

@@ -129,6 +129,25 @@ class Membership(ABC):
             raise HubError(f"this connection is no member of {self.topic.name!r} any more")
         self._room.send_to(self, value)
 
+    async def update(self, meta: dict[str, Any] | None) -> None:
+        """Say something else of this connection; with presence everybody is told.
+
+        Args:
+            meta: What takes the place of the `meta` given to `join`.
+
+        Raises:
+            HubError: It is no member any more.
+            TypeError: With presence: it is no object that can be written as JSON.
+        """
+        if self._room is None:
+            raise HubError(f"this connection is no member of {self.topic.name!r} any more")
+        self._room.update(self, meta)
+
+    @property
+    def ref(self) -> str:
+        """What names this membership among all of all processes, as in `topic.presence()`."""
+        return f"{self.topic.hub.id}-{self._number}"
+
     @property
     def joined(self) -> bool:
         """Whether it is a member: from the beginning of the context until it leaves or its connection ends."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from trunkline.hub.errors import BrokerError, HubError
 from trunkline.hub.membership import LineMembership
 from trunkline.hub.outbox import TOO_SLOW, TRY_AGAIN_LATER
+from trunkline.hub.presence import check_presence
 from trunkline.hub.publication import Envelope, Position, Publication, encode_value
 from trunkline.states import WebSocketDisconnect
 
@@ -157,8 +158,13 @@ class Room:
 
     def _add(self, member: Membership) -> None:
         self._check_new(member)
-        member.entered(self, self.hub.next_number())
+        self._entered(member)
         self._insert(member)
+
+    def _entered(self, member: Membership) -> None:
+        member.entered(self, self.hub.next_number())
+        if self.config.presence is not None and member.key is not None:
+            self.hub.roster(self.topic).come(member)
 
     def _check_new(self, member: Membership) -> None:
         member.check_open()
@@ -184,6 +190,8 @@ class Room:
             del self._lines[key][member.line]
             if not self._lines[key]:
                 del self._lines[key]
+        if self.config.presence is not None and member.key is not None:
+            self.hub.roster(self.topic).go(member)
         self._release()
 
     def _release(self) -> None:
@@ -246,7 +254,7 @@ class Room:
             self._add(member)
         else:
             self._check_new(member)
-            member.entered(self, self.hub.next_number())
+            self._entered(member)
             self._ahead[member] = position
 
     # Delivering
@@ -342,6 +350,13 @@ class Room:
         kind, data = encode_value(value)
         member.skip()
         member.send(Encoded(Publication(self.topic.name, Envelope(kind, data), None), data))
+
+    def update(self, member: Membership, meta: dict[str, Any] | None) -> None:
+        """A member says something else of itself."""
+        if self.config.presence is not None and member.key is not None:
+            check_presence(member.key, meta)
+            self.hub.roster(self.topic).change(member, meta)
+        member.meta = meta
 
     # Losing and recovering
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from trunkline.hub.config import TopicConfig, check_policy
 from trunkline.hub.errors import HubError
 from trunkline.hub.membership import Membership, Subscriber, membership_of
+from trunkline.hub.presence import check_presence
 from trunkline.hub.publication import Envelope, Position, Publication, encode_value
 from trunkline.hub.room import TopicStats
 
@@ -60,8 +61,8 @@ class Topic:
                 `send_bytes`.
             since: The position up to which the client has everything, a `Position` or the text of one. What was
                 published since is sent before the context begins, or `recovered` of the membership is False.
-            key: Who it is, for whoever looks at `members`.
-            meta: What else is to be known of it.
+            key: Who it is, for `members` and, where the topic is configured with it, for its `presence`.
+            meta: What else is to be known of it; with presence an object that can be written as JSON.
             policy: What happens when it does not keep up, if not as the topic says (`trunkline.hub.policies`).
 
         Returns:
@@ -77,6 +78,8 @@ class Topic:
             check_policy(policy)
         if since is not None and not isinstance(since, (Position, str)):
             raise TypeError(f"expected a Position, its text or None as since, but got {since!r}")
+        if self.config.presence is not None and key is not None:
+            check_presence(key, meta)
         member = membership_of(self, websocket, since, policy)
         member.key = key
         member.meta = meta
@@ -130,6 +133,30 @@ class Topic:
         if isinstance(member, Membership):
             return member if member.joined else None
         return next((each for each in self.members if each.websocket is member), None)
+
+    async def presence(self) -> dict[str, list[dict[str, Any]]]:
+        """Who is in the topic, in all processes: for each key the `meta` of its connections, with a `ref` for each.
+
+        Returns:
+            For example `{"ada": [{"ref": "3f-7", "device": "phone"}]}`.
+
+        Raises:
+            HubError: The topic is not configured with `presence`.
+            BrokerError: The broker cannot be reached.
+        """
+        if self.config.presence is None:
+            raise HubError(f"nobody keeps who is in {self.name!r}: write TopicConfig(presence=PresenceConfig()) for it")
+        self._hub.ready()
+        return await self._hub.roster(self).present()
+
+    @property
+    def changes(self) -> Topic:
+        """The topic of this topic's changes of presence, to be joined or subscribed to as any other.
+
+        Its messages are `{"leaves": {key: [meta]}, "joins": {key: [meta]}}`, to be applied in this order: take out each
+        `ref` of the first, put in those of the second. A connection whose `meta` has changed is in both.
+        """
+        return self._hub.topic(f"presence:{self.name}")
 
     def subscribe(self, *, since: Position | str | None = None, policy: Policy | None = None) -> Subscription:
         """Iterate over what is published: `async for publication in topic.subscribe()`.

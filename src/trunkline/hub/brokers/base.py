@@ -11,6 +11,8 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
     from trunkline.hub.config import Retention
     from trunkline.hub.publication import Envelope, Position
 
@@ -94,3 +96,19 @@ class Broker(ABC):
         Raises:
             BrokerError: The broker cannot be reached.
         """
+
+    @abstractmethod
+    async def hold(self, topic: str, entries: Mapping[str, str], seconds: float) -> None:
+        """Let entries, by their refs, be present for so many seconds from now; again, before that, to go on."""
+
+    @abstractmethod
+    async def release(self, topic: str, refs: Collection[str]) -> None:
+        """Let entries be gone now."""
+
+    @abstractmethod
+    async def reap(self, topic: str) -> dict[str, str]:
+        """Let those be gone whose time has run out, or some of them; gives each to one caller."""
+
+    @abstractmethod
+    async def present(self, topic: str) -> dict[str, str]:
+        """Who is present: the entries by their refs."""

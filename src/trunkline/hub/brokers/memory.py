@@ -17,7 +17,7 @@ from trunkline.hub.config import Retention
 from trunkline.hub.publication import Position
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Mapping
 
     from trunkline.hub.publication import Envelope
 
@@ -79,10 +79,13 @@ class MemoryServer:
         self._clock = clock
         self._subscribers: dict[str, dict[MemoryBroker, None]] = {}
         self._streams: OrderedDict[str, _Stream] = OrderedDict()
+        # By topic and ref, until when, and the entry.
+        self._leases: dict[str, dict[str, tuple[float, str]]] = {}
         self._keys: OrderedDict[tuple[str, str], tuple[float, Position | None]] = OrderedDict()
 
     def restart(self) -> None:
-        """Forget all histories, as a server does that is started again without its data."""
+        """Forget everything, as a server does that is started again without its data."""
+        self._leases.clear()
         self._streams.clear()
         self._keys.clear()
 
@@ -122,6 +125,29 @@ class MemoryServer:
         brokers.pop(broker, None)
         if not brokers:
             self._subscribers.pop(topic, None)
+
+    def hold(self, topic: str, entries: Mapping[str, str], seconds: float) -> None:
+        """Let entries be present for so many seconds."""
+        until = self._clock() + seconds
+        self._leases.setdefault(topic, {}).update({ref: (until, entry) for ref, entry in entries.items()})
+
+    def release(self, topic: str, refs: Collection[str]) -> dict[str, str]:
+        """Let entries be gone now."""
+        leases = self._leases.get(topic, {})
+        gone = {ref: leases.pop(ref)[1] for ref in refs if ref in leases}
+        if not leases:
+            self._leases.pop(topic, None)
+        return gone
+
+    def reap(self, topic: str) -> dict[str, str]:
+        """Let those be gone whose time has run out."""
+        now = self._clock()
+        return self.release(topic, [ref for ref, (until, _) in self._leases.get(topic, {}).items() if until <= now])
+
+    def present(self, topic: str) -> dict[str, str]:
+        """Those whose time has not run out."""
+        now = self._clock()
+        return {ref: entry for ref, (until, entry) in self._leases.get(topic, {}).items() if until > now}
 
     def _stream(self, topic: str, retention: Retention, now: float) -> _Stream:
         stream = self._streams.get(topic)
@@ -180,3 +206,19 @@ class MemoryBroker(Broker):
     async def history(self, topic: str, since: Position | None) -> History:
         """What followed a position."""
         return self._server.history(topic, since)
+
+    async def hold(self, topic: str, entries: Mapping[str, str], seconds: float) -> None:
+        """Let entries be present."""
+        self._server.hold(topic, entries, seconds)
+
+    async def release(self, topic: str, refs: Collection[str]) -> None:
+        """Let entries be gone now."""
+        self._server.release(topic, refs)
+
+    async def reap(self, topic: str) -> dict[str, str]:
+        """Let those be gone whose time has run out."""
+        return self._server.reap(topic)
+
+    async def present(self, topic: str) -> dict[str, str]:
+        """Who is present."""
+        return self._server.present(topic)

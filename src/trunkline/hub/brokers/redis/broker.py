@@ -10,11 +10,11 @@ from trunkline.hub.brokers.base import Broker, Entry, History
 from trunkline.hub.brokers.redis.commands import Commands
 from trunkline.hub.brokers.redis.connecting import Connector
 from trunkline.hub.brokers.redis.listener import Listener
-from trunkline.hub.brokers.redis.scripts import HISTORY, PUBLISH
+from trunkline.hub.brokers.redis.scripts import HISTORY, HOLD, PRESENT, PUBLISH, REAP, RELEASE, Script
 from trunkline.hub.publication import Envelope, Position
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from trunkline.hub.config import Retention
 
@@ -22,6 +22,7 @@ __all__ = ["RedisBroker"]
 
 PREFIX = "trunkline:"
 READ_TIMEOUT = 5.0
+LEASES_AT_ONCE = 500
 
 
 def _channel(topic: str) -> bytes:
@@ -114,6 +115,37 @@ class RedisBroker(Broker):
             for index, form in enumerate(answer[3], start=1)
         ]
         return History(top, entries, complete=bool(answer[2]))
+
+    async def hold(self, topic: str, entries: Mapping[str, str], seconds: float) -> None:
+        """Let entries be present, so many in one step that others are not held up."""
+        pairs = list(entries.items())
+        for start in range(0, len(pairs), LEASES_AT_ONCE):
+            some = pairs[start : start + LEASES_AT_ONCE]
+            await self._of_presence(HOLD, topic, seconds, *(part for pair in some for part in pair))
+
+    async def release(self, topic: str, refs: Collection[str]) -> None:
+        """Let entries be gone now."""
+        some = list(refs)
+        for start in range(0, len(some), LEASES_AT_ONCE):
+            await self._of_presence(RELEASE, topic, *some[start : start + LEASES_AT_ONCE])
+
+    async def reap(self, topic: str) -> dict[str, str]:
+        """Let those be gone whose time has run out, 500 at most."""
+        return _pairs(await self._of_presence(REAP, topic))
+
+    async def present(self, topic: str) -> dict[str, str]:
+        """Who is present."""
+        return _pairs(await self._of_presence(PRESENT, topic))
+
+    async def _of_presence(self, script: Script, topic: str, *arguments: Any) -> Any:
+        keys = f"{PREFIX}p:{{{topic}}}", f"{PREFIX}u:{{{topic}}}"
+        command = "EVALSHA", script.sha, 2, *keys, *arguments
+        return await self._commands.call(lambda _: command, repeatable=True, timeout=READ_TIMEOUT)
+
+
+def _pairs(flat: list[bytes]) -> dict[str, str]:
+    texts = [text.decode() for text in flat]
+    return dict(zip(texts[::2], texts[1::2], strict=True))
 
 
 def _keys(topic: str) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import NoScriptError, ResponseError
 
 from trunkline.hub.brokers.redis.connecting import FAILURES, pauses
-from trunkline.hub.brokers.redis.scripts import HISTORY, PUBLISH
+from trunkline.hub.brokers.redis.scripts import ALL
 from trunkline.hub.errors import BrokerError, OutcomeUnknown
 
 if TYPE_CHECKING:
@@ -155,9 +155,10 @@ class Commands:
 
     async def _connect(self) -> None:
         self._connection = connection = await self._connector.connect()
-        for command in (("SCRIPT", "LOAD", PUBLISH.text), ("SCRIPT", "LOAD", HISTORY.text), ("INFO", "server")):
-            await connection.send_command(*command)
-        for _ in range(2):
+        for script in ALL:
+            await connection.send_command("SCRIPT", "LOAD", script.text)
+        await connection.send_command("INFO", "server")
+        for _ in ALL:
             await connection.read_response(disconnect_on_error=False)
         info = bytes(await connection.read_response(disconnect_on_error=False)).decode()
         self._run_id = next(line[7:] for line in info.splitlines() if line.startswith("run_id:"))

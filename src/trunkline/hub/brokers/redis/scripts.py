@@ -5,6 +5,8 @@ For a topic there are
 - `meta`, a hash: `epoch`, `offset` (the top), `run` (the server's `run_id` when the epoch began), `seconds` (how old
   an entry may become). It outlives the stream by far, so that a client that missed nothing is recovered;
 - `stream`: id `<offset>-0`, fields `e` (the envelope) and `t` (when, in seconds);
+- `who`, a hash of entries by their refs, and `until`, a sorted set of when the time of each runs out, by the server's
+  clock, so that processes whose clocks differ agree;
 - `key`: what was answered to the first publication under an idempotency key.
 
 Another `run_id` begins another epoch: a server that was restarted from an older snapshot, or a replica that lagged,
@@ -16,7 +18,7 @@ from __future__ import annotations
 
 from hashlib import sha1
 
-__all__ = ["HISTORY", "PUBLISH", "Script"]
+__all__ = ["ALL", "HISTORY", "HOLD", "PRESENT", "PUBLISH", "REAP", "RELEASE", "Script"]
 
 META_SECONDS = 30 * 24 * 3600
 KEY_SECONDS = 300
@@ -86,6 +88,64 @@ return answer
 )
 
 
+_NOW = """
+local time = redis.call('TIME')
+local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+"""
+
+# KEYS: who, until. ARGV: seconds, then ref, entry, ref, entry, ...
+_HOLD = (
+    _NOW
+    + """
+for index = 2, #ARGV, 2 do
+  redis.call('HSET', KEYS[1], ARGV[index], ARGV[index + 1])
+  redis.call('ZADD', KEYS[2], string.format('%.6f', now + tonumber(ARGV[1])), ARGV[index])
+end
+"""
+)
+
+_TAKE = """
+local function take(refs)
+  local gone = {}
+  for _, ref in ipairs(refs) do
+    local entry = redis.call('HGET', KEYS[1], ref)
+    if entry then
+      gone[#gone + 1] = ref
+      gone[#gone + 1] = entry
+    end
+    redis.call('HDEL', KEYS[1], ref)
+    redis.call('ZREM', KEYS[2], ref)
+  end
+  return gone
+end
+"""
+
+# KEYS: who, until. ARGV: refs
+_RELEASE = _TAKE + "take(ARGV)"
+
+# KEYS: who, until
+_REAP = (
+    _NOW
+    + _TAKE
+    + """
+return take(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', string.format('%.6f', now), 'LIMIT', 0, 500))
+"""
+)
+
+# KEYS: who, until
+_PRESENT = (
+    _NOW
+    + """
+local found = {}
+for _, ref in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], string.format('(%.6f', now), '+inf')) do
+  found[#found + 1] = ref
+  found[#found + 1] = redis.call('HGET', KEYS[1], ref)
+end
+return found
+"""
+)
+
+
 class Script:
     """A script and the name that Redis gives it."""
 
@@ -98,3 +158,8 @@ class Script:
 
 PUBLISH = Script(_PUBLISH)
 HISTORY = Script(_HISTORY)
+HOLD = Script(_HOLD)
+RELEASE = Script(_RELEASE)
+REAP = Script(_REAP)
+PRESENT = Script(_PRESENT)
+ALL = (PUBLISH, HISTORY, HOLD, RELEASE, REAP, PRESENT)
