@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.asgi_peer import AsgiPeer
 from tests.engine.memory import run
 from tests.hub.peers import KINDS, WITH_LINE, WITHOUT_LINE, AnyPeer, settle
 from tests.line_peer import LinePeer
@@ -286,8 +287,8 @@ def test_a_wait_has_a_deadline() -> None:
         policies.wait(0)
 
 
-@with_line
-def test_the_endpoints_own_messages_and_close_do_not_overtake_what_was_published(kind: type[LinePeer]) -> None:
+@pytest.mark.parametrize("kind", [*WITH_LINE, AsgiPeer])
+def test_the_endpoints_own_messages_and_close_do_not_overtake_what_was_published(kind: type[AnyPeer]) -> None:
     async def test() -> None:
         hub, peer = hub_with(outbox=OutboxLimits()), kind()
         topic = hub.topic("t")
@@ -303,8 +304,46 @@ def test_the_endpoints_own_messages_and_close_do_not_overtake_what_was_published
             assert not own.done()
             peer.resumes()
             await asyncio.gather(own, closing)
-        assert peer.texts() == ["1", "own", "2"]
+        # Without the Line, what is published may come before what waits to be sent, never the other way round.
+        assert peer.texts() == (["1", "own", "2"] if kind in WITH_LINE else ["1", "2", "own"])
         assert closes(peer) == [(4000, "")]
+
+    run(test())
+
+
+def test_without_the_line_a_send_that_is_under_way_comes_before_what_is_published_and_others_behind() -> None:
+    async def test() -> None:
+        hub, peer = hub_with(outbox=OutboxLimits()), AsgiPeer()
+        websocket = await peer.accepted()
+        async with hub.topic("a").join(websocket), hub.topic("b").join(websocket):
+            peer.stalls()
+            first = asyncio.create_task(websocket.send_text("first"))
+            await settle()
+            await hub.topic("a").publish("1")
+            await hub.topic("b").publish("2")
+            await hub.topic("a").publish("3")
+            last = asyncio.create_task(websocket.send_text("last"))
+            await settle()
+            peer.resumes()
+            await asyncio.gather(first, last)
+            await settle()
+        assert peer.texts() == ["first", "1", "3", "2", "last"]
+
+    run(test())
+
+
+def test_without_the_line_the_turn_is_given_back_however_the_task_ends() -> None:
+    async def test() -> None:
+        hub, peer = hub_with(policies.close, OutboxLimits(bytes=1)), AsgiPeer()
+        websocket = await peer.accepted()
+        topic = hub.topic("t")
+        async with topic.join(websocket) as member:
+            await topic.publish("too long for it, before the task has taken a step")
+            await settle()
+            assert not member.joined
+            assert websocket.sending is not None
+            assert not websocket.sending.taken
+            assert closes(peer) == [(1013, "too slow")]
 
     run(test())
 

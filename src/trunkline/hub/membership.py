@@ -14,6 +14,7 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trunkline.hub.errors import HubError, SubscriptionLost
@@ -24,12 +25,15 @@ from trunkline.states import WebSocketDisconnect, WebSocketDisconnected
 if TYPE_CHECKING:
     from typing import Self
 
+    from anyio import Event
+
     from trunkline.hub.policies import Policy
     from trunkline.hub.publication import Position, Publication
     from trunkline.hub.room import Encoded, Room
     from trunkline.hub.topic import Topic
     from trunkline.line import Line
     from trunkline.states import CloseInfo
+    from trunkline.turn import Turn
 
 __all__ = ["LineMembership", "MemberStats", "Membership", "SendMembership", "Subscriber", "membership_of"]
 
@@ -321,12 +325,14 @@ class LineMembership(Membership):
 class SendMembership(Membership):
     """A connection of which only `send_text` and `send_bytes` are known."""
 
-    __slots__ = ("_expelled", "_task")
+    __slots__ = ("_expelled", "_task", "_turn")
 
     def __init__(self, topic: Topic, websocket: Any, since: Position | str | None, policy: Policy | None) -> None:
         super().__init__(topic, websocket, since, policy)
         self._task: asyncio.Task[None] | None = None
         self._expelled = False
+        # What our own WebSocket has, so that nothing that the endpoint sends overtakes what waits here.
+        self._turn: Turn | None = getattr(websocket, "sending", None)
 
     @property
     def sink(self) -> Any:
@@ -348,10 +354,23 @@ class SendMembership(Membership):
     def ask(self, outbox: Outbox) -> None:
         """Have a task that sends."""
         if self._task is None and not self._expelled:
-            self._task = self.room.hub.start_task(self._send_all())
+            called = None if self._turn is None else self._turn.line_up()
+            self._task = self.topic.hub.start_task(self._send_all(called))
+            self._task.add_done_callback(partial(self._sent_all, called))
 
-    async def _send_all(self) -> None:
+    def _sent_all(self, called: Event | None, task: asyncio.Task[None]) -> None:
+        # Here, because a task that is cancelled before its first step runs no `finally`.
+        self._task = None
+        if called is not None and self._turn is not None:
+            self._turn.step_out(called)
+        if self._outbox is not None and self._outbox.count and not task.cancelled():
+            self.ask(self._outbox)
+
+    async def _send_all(self, called: Event | None) -> None:
         try:
+            if called is not None:
+                await called.wait()
+            # Also what comes meanwhile, so that nothing that is sent after it comes before it.
             while self._outbox is not None and self._outbox.count:
                 await self._transmit(self._outbox.take())
         except Exception as error:
@@ -360,11 +379,12 @@ class SendMembership(Membership):
             self.leave_now()
             if self._outbox is not None:
                 self._outbox.clear()
-        finally:
-            self._task = None
 
     async def _transmit(self, data: str | bytes) -> None:
-        if isinstance(data, str):
+        if self._turn is not None and self._task is not None:
+            name = "text" if isinstance(data, str) else "bytes"
+            await self.websocket.send_in_turn({"type": "websocket.send", name: data})
+        elif isinstance(data, str):
             await self.websocket.send_text(data)
         else:
             await self.websocket.send_bytes(data)
