@@ -37,6 +37,7 @@ MODULES = (
     "trunkline.states",
     "trunkline.hub",
     "trunkline.hub.policies",
+    "trunkline.hub.metrics",
     "trunkline.routing",
     "trunkline.endpoints",
     "trunkline.requests",

@@ -275,3 +275,9 @@ async def test_who_is_in_a_room_is_told_to_those_in_it() -> None:
             first, second = [await bob.receive_json() for _ in range(2)]
             assert {**first, **second}["present"].keys() == {"ada", "bob"}
             assert list((await ada.receive_json())["joins"]) == ["bob"]
+
+
+def test_a_hub_is_measured() -> None:
+    answer = TestClient(load("hub/measured.py").app).get("/metrics")
+    assert answer.status_code == 200
+    assert "trunkline_hub_members{worker=" in answer.text

@@ -18,11 +18,11 @@ from trunkline.hub.brokers import Broker, MemoryBroker
 from trunkline.hub.config import config_for, read_topics
 from trunkline.hub.errors import HubError
 from trunkline.hub.presence import Roster
-from trunkline.hub.room import Room
+from trunkline.hub.room import NO_STATS, Room, TopicStats
 from trunkline.hub.topic import Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping
+    from collections.abc import Coroutine, Iterable, Mapping
     from typing import Self
 
     from trunkline.hub.config import TopicConfig
@@ -36,6 +36,10 @@ logger = logging.getLogger("trunkline.hub")
 
 BROKER_VARIABLE = "TRUNKLINE_BROKER"
 LOOK_EVERY = 1.0
+
+
+def _sum(stats: Iterable[TopicStats]) -> TopicStats:
+    return TopicStats(*map(sum, zip(*stats, strict=True)))
 
 
 def _broker_of(broker: str | Broker | None) -> Broker:
@@ -111,6 +115,7 @@ class Hub:
         self.rooms: dict[str, Room] = {}
         self.busy: set[Outbox] = set()
         self._rosters: dict[str, Roster] = {}
+        self._past = NO_STATS
         self._topics = read_topics(topics)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._numbers = count(1)
@@ -141,6 +146,11 @@ class Hub:
             id: What tells the user from others; its text counts.
         """
         return self.topic(f"user:{id}")
+
+    @property
+    def stats(self) -> TopicStats:
+        """What all topics have done in this process so far; their members and waiting bytes of now."""
+        return _sum((self._past, *(room.stats for room in self.rooms.values())))
 
     async def __aenter__(self) -> Self:
         self.ready()
@@ -220,6 +230,7 @@ class Hub:
 
     def forget(self, room: Room) -> None:
         """Nobody is in a room any more."""
+        self._past = _sum((self._past, room.stats))
         if self.rooms.get(room.topic.name) is room:
             del self.rooms[room.topic.name]
             self.broker.unsubscribe(room.topic.name)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from trunkline.hub.topic import Topic
     from trunkline.line import Line
 
-__all__ = ["Encoded", "Room", "TopicStats"]
+__all__ = ["NO_STATS", "Encoded", "Room", "TopicStats"]
 
 logger = logging.getLogger("trunkline.hub")
 
@@ -53,6 +53,8 @@ class TopicStats(NamedTuple):
         drops: What policies let go of.
         expelled: Members closed for their slowness.
         losses: How many times publications may have been missed.
+        recovered: Members that came with a position and were given what they had missed.
+        reloads: Members that came with a position from which nothing could be told.
         waiting_bytes: Bytes in outboxes.
     """
 
@@ -62,7 +64,12 @@ class TopicStats(NamedTuple):
     drops: int
     expelled: int
     losses: int
+    recovered: int
+    reloads: int
     waiting_bytes: int
+
+
+NO_STATS = TopicStats(0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 class Encoded:
@@ -105,6 +112,7 @@ class Room:
         self.position: Position | None = None
         self.full: set[Outbox] = set()
         self.publications = self.deliveries = self.drops = self.expelled = self.losses = 0
+        self.recovered = self.reloads = 0
         self._lines: dict[Hashable, dict[Line, LineMembership]] = {}
         self._others: dict[int, Membership] = {}
         # Members that have been given more than has been delivered here, with the last that they have.
@@ -210,6 +218,7 @@ class Room:
         since = _read_position(member.since)
         history = await self._read(since)
         if since is None or not history.complete:
+            self.reloads += member.since is not None
             member.position = self._latest(history.top)
             self._add_behind(member, member.position)
             return
@@ -227,6 +236,7 @@ class Room:
                 self.expelled += 1
                 member.expel(TRY_AGAIN_LATER, TOO_SLOW)
                 raise WebSocketDisconnect(TRY_AGAIN_LATER, TOO_SLOW)
+        self.recovered += 1
         member.recovered = True
         member.position = last
         self._add_behind(member, last)
@@ -438,7 +448,15 @@ class Room:
         members = list(self.members)
         waiting = sum(member.stats.waiting_bytes for member in members)
         return TopicStats(
-            len(members), self.publications, self.deliveries, self.drops, self.expelled, self.losses, waiting
+            members=len(members),
+            publications=self.publications,
+            deliveries=self.deliveries,
+            drops=self.drops,
+            expelled=self.expelled,
+            losses=self.losses,
+            recovered=self.recovered,
+            reloads=self.reloads,
+            waiting_bytes=waiting,
         )
 
 

@@ -9,7 +9,7 @@ from trunkline.hub.errors import HubError
 from trunkline.hub.membership import Membership, Subscriber, membership_of
 from trunkline.hub.presence import check_presence
 from trunkline.hub.publication import Envelope, Position, Publication, encode_value
-from trunkline.hub.room import TopicStats
+from trunkline.hub.room import NO_STATS, TopicStats
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from trunkline.hub.policies import Policy
 
 __all__ = ["Subscription", "Topic"]
-
-_NOTHING_HERE = TopicStats(0, 0, 0, 0, 0, 0, 0)
 
 
 class Topic:
@@ -189,7 +187,7 @@ class Topic:
     def stats(self) -> TopicStats:
         """What the topic has done in this process since somebody came into it."""
         room = self._hub.rooms.get(self.name)
-        return _NOTHING_HERE if room is None else room.stats
+        return NO_STATS if room is None else room.stats
 
     @property
     def hub(self) -> Hub:

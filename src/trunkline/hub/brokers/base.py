@@ -58,6 +58,11 @@ class Broker(ABC):
 
     receiver: Receiver
 
+    @property
+    def reconnects(self) -> int:
+        """How many times a connection to the broker was lost or could not be made."""
+        return 0
+
     @abstractmethod
     def start(self) -> None:
         """Begin, in the event loop that runs, without waiting; may be called again after `stop`."""
