@@ -197,6 +197,15 @@ async def test_many_are_present_at_once(new_broker: Callable[[], Broker]) -> Non
         assert await broker.present("t") == {}
 
 
+async def test_what_somebody_listens_to_is_told(new_broker: Callable[[], Broker]) -> None:
+    async with running(new_broker) as (one, _), running(new_broker) as (two, _):
+        await one.subscribe("told a")
+        await two.subscribe("told a")
+        await two.subscribe("told b")
+        told = {topic: count for topic, count in (await one.topics()).items() if topic.startswith("told")}
+        assert told == {"told a": 2, "told b": 1}
+
+
 async def test_a_broker_starts_again_after_it_was_stopped(new_broker: Callable[[], Broker]) -> None:
     async with running(new_broker) as (broker, heard):
         await broker.subscribe("t")

@@ -117,3 +117,7 @@ class Broker(ABC):
     @abstractmethod
     async def present(self, topic: str) -> dict[str, str]:
         """Who is present: the entries by their refs."""
+
+    @abstractmethod
+    async def topics(self) -> dict[str, int]:
+        """The topics that somebody listens to, and how many processes do."""

@@ -115,6 +115,10 @@ class MemoryServer:
         stream.trim(now)
         return stream.since(since)
 
+    def topics(self) -> dict[str, int]:
+        """The topics that brokers have subscribed to, and how many have."""
+        return {topic: len(brokers) for topic, brokers in self._subscribers.items()}
+
     def subscribe(self, topic: str, broker: MemoryBroker) -> None:
         """Deliver to a broker."""
         self._subscribers.setdefault(topic, {})[broker] = None
@@ -222,3 +226,7 @@ class MemoryBroker(Broker):
     async def present(self, topic: str) -> dict[str, str]:
         """Who is present."""
         return self._server.present(topic)
+
+    async def topics(self) -> dict[str, int]:
+        """What somebody listens to."""
+        return self._server.topics()

@@ -137,10 +137,20 @@ class RedisBroker(Broker):
         """Who is present."""
         return _pairs(await self._of_presence(PRESENT, topic))
 
+    async def topics(self) -> dict[str, int]:
+        """What somebody listens to, of all hubs that use this server."""
+        channels: list[bytes] = await self._ask("PUBSUB", "CHANNELS", f"{PREFIX}c:*")
+        if not channels:
+            return {}
+        answer: list[Any] = await self._ask("PUBSUB", "NUMSUB", *channels)
+        return {_topic_of(channel): count for channel, count in zip(answer[::2], answer[1::2], strict=True)}
+
+    async def _ask(self, *command: Any) -> Any:
+        return await self._commands.call(lambda _: command, repeatable=True, timeout=READ_TIMEOUT)
+
     async def _of_presence(self, script: Script, topic: str, *arguments: Any) -> Any:
         keys = f"{PREFIX}p:{{{topic}}}", f"{PREFIX}u:{{{topic}}}"
-        command = "EVALSHA", script.sha, 2, *keys, *arguments
-        return await self._commands.call(lambda _: command, repeatable=True, timeout=READ_TIMEOUT)
+        return await self._ask("EVALSHA", script.sha, 2, *keys, *arguments)
 
 
 def _pairs(flat: list[bytes]) -> dict[str, str]:
