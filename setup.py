@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: the native codec, which may fail to build, and a wheel's copy of examples/chat."""
+"""What pyproject.toml cannot say: what is compiled, which may fail, and a wheel's copy of examples/chat."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_py import build_py
 
@@ -21,12 +22,21 @@ class BuildWithDemo(build_py):
             shutil.copytree("examples/chat", target, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
 
 
-# Without a compiler the installation succeeds, and trunkline.engine.codec takes the codec in pure Python.
-NATIVE_CODEC = Extension(
-    "trunkline.engine._codec",
-    ["src/trunkline/engine/_codec.pyx"],
-    extra_compile_args=["/O2"] if sys.platform == "win32" else ["-O3"],
-    optional=True,
-)
+def native(name: str, source: str) -> Extension:
+    """A module of the engine that is compiled where there is a compiler; without one the installation succeeds."""
+    return Extension(
+        f"trunkline.engine.{name}",
+        [f"src/trunkline/engine/{source}"],
+        extra_compile_args=["/O2"] if sys.platform == "win32" else ["-O3"],
+    )
 
-setup(cmdclass={"build_py": BuildWithDemo}, ext_modules=[NATIVE_CODEC])
+
+# The types of _channel.py are those of its .pxd; what its annotations say is for readers and mypy.
+modules = cythonize(
+    [native("_codec", "_codec.pyx"), native("_channel_native", "_channel.py")],
+    compiler_directives={"annotation_typing": False, "binding": False, "language_level": 3},
+)
+for module in modules:
+    module.optional = True
+
+setup(cmdclass={"build_py": BuildWithDemo}, ext_modules=modules)

@@ -12,9 +12,13 @@ if TYPE_CHECKING:
 ROUNDS = 15
 
 
-def header() -> None:
-    """Print what the columns of `compare` are."""
-    print(f"{'':34}{'ours':>12}{'Starlette':>12}{'ratio':>9}   lowest to highest of {ROUNDS} rounds")
+def header(peer: str = "Starlette") -> None:
+    """Print what the columns of `compare` are.
+
+    Args:
+        peer: Who is compared with.
+    """
+    print(f"{'':34}{'ours':>12}{peer:>12}{'ratio':>9}   lowest to highest of {ROUNDS} rounds")
 
 
 def compare(name: str, ours: Callable[[], float], theirs: Callable[[], float]) -> None:

@@ -34,6 +34,7 @@ REFERENCE = ROOT / "docs" / "reference"
 MODULES = (
     "trunkline.applications",
     "trunkline.websockets",
+    "trunkline.messages",
     "trunkline.states",
     "trunkline.hub",
     "trunkline.hub.policies",
@@ -43,6 +44,7 @@ MODULES = (
     "trunkline.requests",
     "trunkline.responses",
     "trunkline.datastructures",
+    "trunkline.dependencies",
     "trunkline.exceptions",
     "trunkline.status",
     "trunkline.middleware",

@@ -43,7 +43,8 @@ class Server:
         self.process = process
         self.lines: list[str] = []
         self._queue: queue.Queue[str | None] = queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -63,6 +64,13 @@ class Server:
             self.lines.append(line)
             if found := re.search(pattern, line):
                 return found
+
+    def all_lines(self) -> list[str]:
+        """All that was printed, when nobody prints any more."""
+        self._reader.join(TIMEOUT)
+        while not self._queue.empty():
+            self.lines.append(self._queue.get() or "")
+        return self.lines
 
     def end(self) -> int:
         """Send what Ctrl-C sends, and give the exit code."""

@@ -108,7 +108,7 @@ class LinePeer:
     @property
     def reading(self) -> int:
         """How many wait inside the server for the next message."""
-        return int(self._protocol._connection.receiving.taken)
+        return int(self._protocol._connection.waiting)
 
     @property
     def lost(self) -> bool:

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
+
+ROOT = Path(__file__).parents[1]
 
 
 def unavailable(what: str) -> NoReturn:
@@ -17,3 +23,25 @@ def unavailable(what: str) -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(f"{what} (a failure, not a skip, because CI=true)", pytrace=False)
     pytest.skip(what)
+
+
+def installed(tmp_path: Path, **env: str) -> Path:
+    """Where a wheel of the package is installed that was built from a copy of the source, without its dependencies.
+
+    Args:
+        tmp_path: Where both are put.
+        env: Environment variables of the build.
+    """
+    source, site = tmp_path / "source", tmp_path / "site"
+    source.mkdir()
+    for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    for name in ("src/trunkline", "examples"):
+        ignored = shutil.ignore_patterns("__pycache__", "*.so", "_codec.c")
+        shutil.copytree(ROOT / name, source / name, ignore=ignored)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site), str(source)]
+    done = subprocess.run(pip, capture_output=True, text=True, timeout=150, check=False, env={**os.environ, **env})
+    if "No matching distribution found for setuptools" in done.stderr:
+        unavailable("building a wheel needs setuptools from a package index: connect this machine to one")
+    assert done.returncode == 0, done.stderr
+    return site

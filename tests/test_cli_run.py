@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shutil
 import signal
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -17,7 +15,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from tests.cli_process import serving, trunkline
-from tests.support import unavailable
+from tests.support import installed
 from trunkline.cli import demo, main
 from trunkline.cli.loading import CommandError
 
@@ -49,7 +47,6 @@ async def app(scope, receive, send):
 def make():
     return app
 """
-ROOT = Path(__file__).parents[1]
 RUNNING = r"running on http://127\.0\.0\.1:(\d+)"
 
 
@@ -133,7 +130,8 @@ def test_the_engine_is_set_by_options_and_variables(project: Path) -> None:
     ("options", "text"),
     [
         (["--engine", "max_mesage=1"], "there is no setting 'max_mesage'; there are: max_message, "),
-        (["--engine", "max_message=much"], "MAX_MESSAGE is of type int, but got 'much'"),
+        (["--engine", "max_message=much"], "expected a whole number as TRUNKLINE_WS_MAX_MESSAGE, but got 'much'"),
+        (["--engine", "compression=some"], "expected on, off or takeover as TRUNKLINE_WS_COMPRESSION"),
         (["--drain", "soon"], "'soon' is not a valid float"),
     ],
 )
@@ -141,6 +139,12 @@ def test_a_wrong_setting_of_the_engine_is_refused_in_words(project: Path, option
     done = trunkline("run", "program:app", *options, cwd=project)
     assert done.returncode == 2
     assert text in done.stderr
+
+
+def test_a_wrong_variable_of_the_engine_is_refused_when_the_server_starts(project: Path) -> None:
+    done = trunkline("run", "program:app", cwd=project, env={"TRUNKLINE_WS_PING_TIMEOUT": "soon"})
+    assert done.returncode == 2
+    assert "expected seconds or none as TRUNKLINE_WS_PING_TIMEOUT, but got 'soon'" in done.stderr
 
 
 def test_several_workers_serve_the_same_port(project: Path) -> None:
@@ -224,17 +228,7 @@ def test_the_demo_serves_its_page_and_ends_at_ctrl_c() -> None:
 
 @pytest.mark.timeout(180)
 def test_an_installed_wheel_carries_the_demo(tmp_path: Path) -> None:
-    source, site = tmp_path / "source", tmp_path / "site"
-    for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"):
-        source.mkdir(exist_ok=True)
-        shutil.copy(ROOT / name, source)
-    for name in ("src/trunkline", "examples"):
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site), str(source)]
-    done = subprocess.run(pip, capture_output=True, text=True, timeout=150, check=False)
-    if "No matching distribution found for setuptools" in done.stderr:
-        unavailable("building a wheel needs setuptools from a package index: connect this machine to one")
-    assert done.returncode == 0, done.stderr
+    site = installed(tmp_path)
     with serving("demo", "--port", "0", cwd=tmp_path, env={"PYTHONPATH": str(site)}) as server:
         port = server.wait_for(RUNNING)[1]
         assert "<html" in get(port)

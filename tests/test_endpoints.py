@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -10,19 +11,20 @@ import anyio
 import pytest
 
 from tests.asgi_call import binary, disconnect, http, run, text, websocket
+from trunkline.dependencies import DependencyError
 from trunkline.endpoints import EndpointError, HTTPEndpoint, WebSocketEndpoint
 from trunkline.exceptions import HTTPException, WebSocketException
 from trunkline.middleware.exceptions import ExceptionMiddleware
 from trunkline.responses import PlainTextResponse, Response
 from trunkline.routing import Route, Router, WebSocketRoute
 from trunkline.states import WebSocketDisconnect
+from trunkline.websockets import WebSocket  # noqa: TC001 - read by routes from annotations
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from trunkline.requests import Request
     from trunkline.types import Message, Receive, Scope, Send
-    from trunkline.websockets import WebSocket
 
 ACCEPT: Message = {"type": "websocket.accept", "subprotocol": None, "headers": []}
 
@@ -45,6 +47,8 @@ async def accepting(ws: WebSocket) -> None:
 def plain(ws: WebSocket) -> None: ...
 async def nothing() -> None: ...
 async def two(ws: WebSocket, room: str) -> None: ...
+async def unnamed(ws, room: str) -> None: ...  # type: ignore[no-untyped-def]
+async def unresolvable(ws: WebSocket, room: Nowhere) -> None: ...  # type: ignore[name-defined]  # noqa: F821
 async def keyword(ws: WebSocket, *, room: str) -> None: ...
 async def only_keyword(*, ws: WebSocket) -> None: ...
 async def generator(ws: WebSocket) -> AsyncIterator[None]:
@@ -77,22 +81,21 @@ class Talk(WebSocketEndpoint):
 @pytest.mark.parametrize(
     ("endpoint", "words"),
     [
-        (nothing, "requires no parameter"),
-        (two, "requires ws, room; path parameters are in websocket.path_params"),
-        (keyword, "requires ws, room"),
-        (only_keyword, "requires ws"),
+        (nothing, "neither nothing ("),
+        (unnamed, "several parameters, so each is known by its annotation, but 'ws' has none; write `ws: WebSocket`"),
+        (unresolvable, "the annotation 'Nowhere', which cannot be resolved (name 'Nowhere' is not defined)"),
         (generator, "is a generator"),
         (plain_generator, "is a generator"),
         (application, "goes into a Mount"),
-        (Methods.handle, "requires self, ws"),
-        (functools.partial(two), "requires ws, room"),
+        (Methods.handle, "give the method of an object"),
+        (functools.partial(unnamed), "several parameters"),
         ("endpoint", "got 'endpoint'; write `async def endpoint"),
         (None, "got None"),
         (Page, "use it with Route, not with WebSocketRoute"),
     ],
 )
 def test_a_wrong_websocket_endpoint_is_refused_in_words(endpoint: Any, words: str) -> None:
-    with pytest.raises(EndpointError) as caught:
+    with pytest.raises((EndpointError, DependencyError)) as caught:
         WebSocketRoute("/", endpoint)
     assert words in str(caught.value)
     assert isinstance(caught.value, TypeError)
@@ -101,8 +104,7 @@ def test_a_wrong_websocket_endpoint_is_refused_in_words(endpoint: Any, words: st
 @pytest.mark.parametrize(
     ("endpoint", "words"),
     [
-        (lambda: None, "requires no parameter"),
-        (lambda request, room: None, "requires request, room; path parameters are in request.path_params"),
+        (lambda request, room: None, "'request' has none; write `request: Request`"),
         (generator, "is a generator"),
         (plain_generator, "is a generator"),
         (application, "goes into a Mount"),
@@ -117,8 +119,8 @@ def test_a_wrong_http_endpoint_is_refused_in_words(endpoint: Any, words: str) ->
 
 
 def test_a_refusal_names_the_function_and_its_place() -> None:
-    with pytest.raises(EndpointError, match=rf"two \(.*test_endpoints\.py:{two.__code__.co_firstlineno}\)"):
-        WebSocketRoute("/", two)
+    with pytest.raises(EndpointError, match=rf"unnamed \(.*test_endpoints\.py:{unnamed.__code__.co_firstlineno}\)"):
+        WebSocketRoute("/", unnamed)
 
 
 @pytest.mark.parametrize("endpoint", [plain, functools.partial(plain), lambda ws: None])
@@ -160,6 +162,9 @@ async def starred(*args: Any, **kwargs: Any) -> None: ...
     [
         accepting,
         optional,
+        two,
+        keyword,
+        only_keyword,
         starred,
         wrapped(accepting),
         injecting(two),
@@ -197,10 +202,19 @@ def test_a_plain_function_answers_from_a_worker_thread_and_an_async_one_from_the
     assert threads["async"] is threading.main_thread()
 
 
-@pytest.mark.parametrize("returned", [None, {"a": 1}, "text"])
-def test_an_endpoint_that_returns_no_response_is_told_what_to_return(returned: object) -> None:
+@pytest.mark.parametrize("returned", [None, {"a": 1}, "text", ["ü"]])
+def test_what_is_no_response_is_sent_as_json(returned: object) -> None:
     async def endpoint(request: Request) -> Any:
         return returned
+
+    answer = http(Router([Route("/", endpoint)]), "/")
+    assert json.loads(answer.body) == returned
+    assert answer.headers["content-type"] == "application/json"
+
+
+def test_an_endpoint_that_returns_what_json_cannot_hold_is_told_what_to_return() -> None:
+    async def endpoint(request: Request) -> Any:
+        return object()
 
     with pytest.raises(TypeError, match=r"endpoint \(.*\) returned .*; return for example JSONResponse"):
         http(Router([Route("/", endpoint)]), "/")

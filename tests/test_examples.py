@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 import starlette.testclient
 from fastapi import FastAPI
 from fastapi.exceptions import FastAPIError
+from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import connect as connect_to
 
 import trunkline
@@ -60,6 +62,32 @@ def test_the_tests_that_the_documentation_shows_pass() -> None:
     )
     assert done.returncode == 0, done.stdout
     assert "3 passed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("path", "options", "extensions", "largest"),
+    [
+        ("/echo", [], "server_no_context_takeover; client_no_context_takeover; server_max_window_bits=12", 1 << 24),
+        ("/prices", [], "server_max_window_bits=12", 4096),
+        ("/echo", ["--ws", "limits:Engine"], "server_no_context_takeover; client_no_context_takeover", 65536),
+    ],
+)
+def test_limits_are_those_of_the_route_or_the_server(
+    path: str, options: list[str], extensions: str, largest: int
+) -> None:
+    with serving("run", "limits:app", "--port", "0", *options, cwd=EXAMPLES) as server:
+        port = server.wait_for(r"running on http://127\.0\.0\.1:(\d+)")[1]
+        with connect_to(f"ws://127.0.0.1:{port}{path}", max_size=None) as client:
+            assert client.response is not None
+            agreed = client.response.headers["Sec-WebSocket-Extensions"]
+            assert agreed.startswith(f"permessage-deflate; {extensions}")
+            client.send("x" * largest)
+            assert client.recv(timeout=10)
+            client.send("x" * (largest + 1))
+            with pytest.raises(ConnectionClosedError) as caught:
+                client.recv(timeout=10)
+            assert caught.value.rcvd is not None
+            assert caught.value.rcvd.code == 1009
 
 
 # The tutorial: a program before and after, and the ways to keep FastAPI.
@@ -121,6 +149,66 @@ def test_fastapi_cannot_inject_our_websocket() -> None:
 
 
 # The topics.
+
+
+def test_parameters_come_from_where_the_endpoint_says() -> None:
+    client = TestClient(load("dependencies.py").app)
+    headers = {"accept-language": "de", "cookie": "theme=dark"}
+    with client.websocket_connect("/rooms/blue?limit=5&tags=a&tags=b", headers=headers) as websocket:
+        assert websocket.receive_json() == ["blue", 5, ["a", "b"], "de", "dark"]
+    with client.websocket_connect("/rooms/blue") as websocket:
+        assert websocket.receive_json() == ["blue", 20, [], None, "light"]
+    with pytest.raises(WebSocketDenialResponse) as caught, client.websocket_connect("/rooms/blue?limit=0"):
+        pass
+    assert caught.value.status_code == 422
+    assert caught.value.json() == {"detail": ["limit: Input should be greater than or equal to 1"]}
+
+
+def test_one_dependency_serves_http_and_websockets() -> None:
+    client = TestClient(load("dependencies.py").app)
+    assert client.get("/me", headers={"x-token": "s3cret"}).json() == {"name": "anna", "is_admin": True}
+    assert client.get("/me").status_code == 401
+    with client.websocket_connect("/feed?token=other") as websocket:
+        assert websocket.receive_text() == "hello ben"
+    for path, status in (("/feed", 401), ("/admin/log", 401), ("/admin/log?token=other", 403)):
+        with pytest.raises(WebSocketDenialResponse) as caught, client.websocket_connect(path):
+            pass
+        assert caught.value.status_code == status
+    with client.websocket_connect("/admin/log?token=s3cret") as websocket:
+        assert websocket.receive_text() == "all is well"
+
+
+def test_a_dependency_is_closed_however_the_connection_ends() -> None:
+    module = load("dependencies.py")
+    client = TestClient(module.app)
+    with client.websocket_connect("/orders") as websocket:
+        websocket.send_json({"id": 1})
+        assert websocket.receive_json() == {"accepted": 1}
+    with pytest.raises(KeyError), client.websocket_connect("/orders") as websocket:
+        websocket.send_json({})
+        websocket.receive_json()
+    logs = [session.log for session in module.SESSIONS]
+    assert logs == [["order 1", "closed"], ["rolled back: KeyError", "closed"]]
+
+
+def test_background_tasks_run_after_the_connection() -> None:
+    module = load("dependencies.py")
+    with TestClient(module.app).websocket_connect("/visits/anna"):
+        assert module.VISITS == []
+    assert module.VISITS == ["anna"]
+
+
+def test_the_tests_with_an_override_pass() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(EXAMPLES / "test_dependencies.py")],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+        cwd=EXAMPLES.parent,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "2 passed" in done.stdout
 
 
 @pytest.mark.anyio
@@ -281,3 +369,125 @@ def test_a_hub_is_measured() -> None:
     answer = TestClient(load("hub/measured.py").app).get("/metrics")
     assert answer.status_code == 200
     assert "trunkline_hub_members{worker=" in answer.text
+
+
+# Typed messages.
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("path", ["/by-hand", "/chat"])
+async def test_typed_messages_are_validated_and_answered(path: str) -> None:
+    async with connect(load("messages.py").app, path) as websocket:
+        await websocket.send_json({"type": "join", "room": "blue"})
+        await websocket.send_json({"type": "say"})
+        error = await websocket.receive_json()
+        assert (error["type"], error["errors"][0]["type"]) == ("error", "missing")
+        await websocket.send_json({"type": "say", "text": "hello"})
+        assert await websocket.receive_json() == {"type": "said", "room": "blue", "text": "hello"}
+
+
+@pytest.mark.anyio
+async def test_structs_come_as_json_and_as_messagepack() -> None:
+    app = load("messages.py").app
+    async with connect(app, "/game") as websocket:
+        await websocket.send_json({"type": "move", "x": 1, "y": 2})
+        assert await websocket.receive_json() == {"type": "position", "x": 1, "y": 2}
+        await websocket.send_json({"type": "stop"})
+        with pytest.raises(WebSocketDisconnect):
+            await websocket.receive()
+    async with connect(app, "/game-in-either", subprotocols=["game.v1+msgpack"]) as websocket:
+        assert websocket.accepted_subprotocol == "game.v1+msgpack"
+        await websocket.send_bytes(msgspec.msgpack.encode({"type": "move", "x": 1, "y": 2}))
+        assert msgspec.msgpack.decode(await websocket.receive_bytes()) == {"type": "position", "x": 1, "y": 2}
+
+
+@pytest.mark.anyio
+async def test_a_strict_endpoint_closes_and_a_forgiving_one_goes_on() -> None:
+    app = load("messages.py").app
+    async with connect(app, "/strict") as websocket:
+        await websocket.send_json({"type": "join", "room": "blue"})
+        assert await websocket.receive_json() == {"type": "join", "room": "blue"}
+        await websocket.send_text("nonsense")
+        with pytest.raises(WebSocketDisconnect) as caught:
+            await websocket.receive()
+        assert caught.value.code == 1007
+    async with connect(app, "/forgiving") as websocket:
+        await websocket.send_json({"type": "say"})
+        assert await websocket.receive_json() == {"type": "say", "text": "(something with 1 mistakes)"}
+
+
+@pytest.mark.anyio
+async def test_a_codec_of_ones_own_speaks_another_language() -> None:
+    async with connect(load("messages.py").app, "/terminal") as websocket:
+        await websocket.send_text("say hello")
+        assert await websocket.receive_text() == "say hello"
+        await websocket.send_text("hello")
+        assert "Expected a word and a text" in await websocket.receive_text()
+
+
+# The typed chat.
+
+
+@pytest.mark.anyio
+async def test_a_typed_chat_tells_everybody_in_the_room() -> None:
+    chat = load("typed_chat.py")
+    async with connect(chat.app, "/rooms/blue") as ada, connect(chat.app, "/rooms/red") as other:
+        await ada.send_json({"type": "hello", "name": " Ada "})
+        await other.send_json({"type": "hello", "name": "Other"})
+        assert await ada.receive_json() == {"type": "welcome", "members": ["Ada"]}
+        async with connect(chat.app, "/rooms/blue") as ben:
+            await ben.send_json({"type": "hello", "name": "Ben"})
+            assert await ben.receive_json() == {"type": "welcome", "members": ["Ada", "Ben"]}
+            assert await ada.receive_json() == {"type": "joined", "name": "Ben"}
+            await ben.send_json({"type": "rename", "name": "Benjamin"})
+            await ben.send_json({"type": "say", "text": "hello"})
+            for member in (ada, ben):
+                assert await member.receive_json() == {"type": "renamed", "before": "Ben", "name": "Benjamin"}
+                assert await member.receive_json() == {"type": "said", "name": "Benjamin", "text": "hello"}
+        assert await ada.receive_json() == {"type": "left", "name": "Benjamin"}
+        assert await other.receive_json() == {"type": "welcome", "members": ["Other"]}
+    assert chat.rooms == {}
+
+
+@pytest.mark.anyio
+async def test_a_typed_chat_answers_what_does_not_fit() -> None:
+    chat = load("typed_chat.py")
+    async with connect(chat.app, "/rooms/blue") as ada:
+        await ada.send_json({"type": "say", "text": "no hello"})
+        assert (await ada.receive_json())["errors"][0]["loc"] == ["type"]
+        await ada.send_json({"type": "hello", "name": "Ada"})
+        assert (await ada.receive_json())["type"] == "welcome"
+        await ada.send_json({"type": "say", "text": "  "})
+        assert (await ada.receive_json())["errors"] == [
+            {"type": "string_too_short", "loc": ["say", "text"], "msg": "String should have at least 1 character"}
+        ]
+        await ada.send_json({"type": "say", "text": "hello"})
+        assert (await ada.receive_json())["type"] == "said"
+
+
+@pytest.mark.anyio
+async def test_a_typed_chat_waits_neither_for_a_hello_nor_for_a_member_that_does_not_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    chat = load("typed_chat.py")
+    async with connect(chat.app, "/rooms/blue") as ada, connect(chat.app, "/rooms/blue") as slow:
+        monkeypatch.setattr(chat, "MAX_OUTBOX", 5)
+        for member, name in ((ada, "Ada"), (slow, "Slow")):
+            await member.send_json({"type": "hello", "name": name})
+            await member.receive_json()
+        assert await ada.receive_json() == {"type": "joined", "name": "Slow"}
+        slow.stall()
+        left = False
+        while not left:
+            await ada.send_json({"type": "say", "text": "hello"})
+            left = (await ada.receive_json())["type"] == "left"
+        slow.resume()
+        with pytest.raises(WebSocketDisconnect) as caught:
+            while True:
+                await slow.receive_json()
+        assert (caught.value.code, caught.value.reason) == (1013, "You fell too far behind.")
+        monkeypatch.setattr(chat, "HELLO_SECONDS", 0.0)
+        async with connect(chat.app, "/rooms/blue") as silent:
+            with pytest.raises(WebSocketDisconnect) as caught:
+                await silent.receive()
+        assert (caught.value.code, caught.value.reason) == (3008, "Say hello first.")

@@ -2,10 +2,32 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import pytest
 
 import trunkline
+from tests.cli_process import trunkline as command
+from tests.support import installed
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_the_version_is_that_of_the_distribution() -> None:
     assert trunkline.__version__ == version("trunkline")
+
+
+@pytest.mark.timeout(180)
+def test_an_installation_without_a_compiler_succeeds_and_says_what_is_missing(tmp_path: Path) -> None:
+    site = installed(tmp_path, CC="false")
+    assert not list((site / "trunkline" / "engine").glob("_codec*.so"))
+    program = "import trunkline.engine.codec as codec, trunkline.engine.protocol; print(codec.__file__, codec.NATIVE)"
+    env = {"PYTHONPATH": str(site)}
+    done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=30)
+    assert done.stdout.split() == [str(site / "trunkline" / "engine" / "codec.py"), "False"]
+    assert done.stderr.count("the native codec is not there") == 1, "once in a process"
+    assert "pure Python" in command("doctor", env=env).stdout

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 # The import places of the interface: module and names.
 PLACES = {
     "trunkline": "App Router WebSocket WebSocketDisconnect WebSocketException WebSocketState HTTPConnection "
-    "HTTPException Request BackgroundTasks status Hub Publisher TopicConfig",
+    "HTTPException Request BackgroundTasks Depends Path Query Header Cookie status Hub Publisher TopicConfig",
     "trunkline.hub": "Hub TopicConfig Retention Position Publication Membership policies",
     "trunkline.websockets": "WebSocket WebSocketClose WebSocketDisconnect WebSocketDisconnected WebSocketState",
+    "trunkline.messages": "Codec CodecError InvalidMessage MessageSettings codec_for encode register_codec",
     "trunkline.requests": "HTTPConnection Request",
     "trunkline.applications": "App",
     "trunkline.routing": "BaseRoute Router Route WebSocketRoute Mount Host Match NoMatchFound",
@@ -32,7 +33,8 @@ PLACES = {
     "trunkline.types": "ASGIApp Lifespan Message Receive Scope Send",
     "trunkline.datastructures": "URL Address Headers MutableHeaders QueryParams State URLPath",
     "trunkline.responses": "FileResponse HTMLResponse JSONResponse PlainTextResponse RedirectResponse Response",
-    "trunkline.exceptions": "HTTPException WebSocketException",
+    "trunkline.dependencies": "Cookie Depends DependencyError Header Path Query",
+    "trunkline.exceptions": "HTTPException RequestValidationError WebSocketException WebSocketRequestValidationError",
     "trunkline.testclient": "TestClient WebSocketDenialResponse WebSocketTestSession",
     "trunkline.testing": "connect",
     "trunkline.status": "WS_1000_NORMAL_CLOSURE HTTP_200_OK",

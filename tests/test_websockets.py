@@ -131,8 +131,7 @@ async def test_invalid_json_says_so(peer: Peer) -> None:
     assert isinstance(caught.value, UnicodeDecodeError)
 
 
-async def test_iteration_yields_what_comes_and_ends_quietly() -> None:
-    peer = AsgiPeer()
+async def test_iteration_yields_what_comes_and_ends_quietly(peer: Peer) -> None:
     websocket = await peer.accepted()
     peer.says(
         {"type": "websocket.receive", "text": "a"},

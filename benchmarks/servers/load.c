@@ -1,13 +1,14 @@
 // A WebSocket client that is never the bottleneck: one thread, epoll, frames that are made before the clock runs.
 //
 //   load echo --port N [--path /p] [--connections 100] [--window 1] [--size 128] [--seconds 1] [--binary]
-//             [--deflate OFFER] [--rate N] [--watch PID]...
+//             [--payload FILE] [--deflate OFFER] [--rate N] [--watch PID]...
 //   load fanout --port N ...    connection 0 sends, every connection receives; the rate is that of deliveries
 //   load hold --port N ...      opens the connections, WINDOW at a time, and holds them until its input ends
 //
 // echo keeps WINDOW messages in flight on every connection. With --rate it is an open loop instead: messages leave at
 // random moments (Poisson), N in a second over all connections, whether or not answers have come, and a latency counts
 // from the moment a message was due, so that a server that falls behind cannot hide it.
+// With --payload every message is what the file holds, instead of SIZE bytes that mean nothing.
 // With --deflate the offer is sent and, if the server takes it, messages are JSON texts, compressed one by one; there
 // are enough different ones that no deflate window reaches back to the same one. Answers are counted, not inflated,
 // except the first of each connection: it must be what was sent. Without, every answer must have the right size.
@@ -30,6 +31,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -56,7 +58,7 @@ static double now(void) { return seconds_of(CLOCK_MONOTONIC); }
 // --- what is asked for ----------------------------------------------------------------------------------------------
 
 static struct {
-  const char *mode, *path, *deflate;
+  const char *mode, *path, *deflate, *payload;
   int port, connections, window, binary;
   size_t size;
   double seconds, rate;
@@ -67,7 +69,8 @@ static struct {
 static void read_arguments(int argc, char **argv) {
   static const struct option options[] = {
       {"port", 1, 0, 'p'},    {"path", 1, 0, 'a'},   {"connections", 1, 0, 'c'}, {"window", 1, 0, 'w'}, {"size", 1, 0, 's'},
-      {"seconds", 1, 0, 't'}, {"binary", 0, 0, 'b'}, {"deflate", 1, 0, 'd'},     {"rate", 1, 0, 'r'},   {"watch", 1, 0, 'o'}, {0}};
+      {"seconds", 1, 0, 't'}, {"binary", 0, 0, 'b'}, {"deflate", 1, 0, 'd'},     {"rate", 1, 0, 'r'},   {"watch", 1, 0, 'o'},
+      {"payload", 1, 0, 'l'}, {0}};
   for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) switch (option) {
       case 'p': ask.port = atoi(optarg); break;
       case 'a': ask.path = optarg; break;
@@ -77,10 +80,14 @@ static void read_arguments(int argc, char **argv) {
       case 't': ask.seconds = atof(optarg); break;
       case 'b': ask.binary = 1; break;
       case 'd': ask.deflate = optarg; break;
+      case 'l': ask.payload = optarg; break;
       case 'r': ask.rate = atof(optarg); break;
       case 'o': if (ask.watched_count < 64 && !clock_getcpuclockid(atoi(optarg), &ask.watched[ask.watched_count])) ask.watched_count++; break;
       default: exit(2);
     }
+  struct stat about;
+  if (ask.payload && stat(ask.payload, &about)) fail("%s: %s", ask.payload, strerror(errno));
+  if (ask.payload) ask.size = about.st_size;
   ask.mode = optind < argc ? argv[optind] : "";
   if (!ask.port || ask.connections < 1 || ask.window < 1 ||
       (strcmp(ask.mode, "echo") && strcmp(ask.mode, "fanout") && strcmp(ask.mode, "hold")))
@@ -129,6 +136,12 @@ static size_t deflate_message(uint8_t *out, size_t room, const uint8_t *text, si
   return n;
 }
 
+static void read_payload(uint8_t *out) {
+  FILE *file = fopen(ask.payload, "rb");
+  if (!file || fread(out, 1, ask.size, file) != ask.size) fail("reading %s: %s", ask.payload, strerror(errno));
+  fclose(file);
+}
+
 static void make_cycle(int compressed) {
   frame_count = ask.deflate ? JSON_MESSAGES : 1;
   frame_end = calloc(frame_count, sizeof *frame_end);
@@ -137,7 +150,8 @@ static void make_cycle(int compressed) {
   uint8_t *one = malloc(room);
   for (size_t i = 0; i < frame_count; i++) {
     size_t size = ask.size;
-    if (ask.deflate) size = put_json((char *)text, size, i);
+    if (ask.payload) read_payload(text);
+    else if (ask.deflate) size = put_json((char *)text, size, i);
     else for (size_t k = 0; k < size; k++) text[k] = ask.binary ? k * 7 : 'a' + k % 26;
     if (i == 0) first_text = memcpy(malloc(size + 1), text, first_length = size);
     if (compressed) at += put_frame(one + at, 0xC0 | TEXT, small, deflate_message(small, 2 * ask.size + 256, text, size));

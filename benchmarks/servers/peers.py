@@ -13,7 +13,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["BASELINE", "INSTALLED", "LOAD", "PEERS", "Missing", "Peer", "install", "versions"]
+__all__ = [
+    "BASELINE",
+    "ENGINE",
+    "INSTALLED",
+    "LOAD",
+    "PEERS",
+    "TRUNKLINE",
+    "UVICORN",
+    "Missing",
+    "Peer",
+    "install",
+    "uvicorn",
+    "versions",
+]
 
 HERE = Path(__file__).parent
 PROGRAMS = HERE / "programs"
@@ -54,12 +67,14 @@ class Peer:
     ours: bool = False
 
 
-_UVICORN = ("uvicorn==0.54.*", "uvloop", "httptools", "anyio", "typing_extensions", "websockets>=15,<18")
+UVICORN = ("uvicorn==0.54.*", "uvloop", "httptools", "anyio", "typing_extensions", "websockets>=15,<18")
+TRUNKLINE = (*UVICORN, "pydantic>=2.11,<3")
 _STARLETTE = "starlette==1.10.*"
-_ENGINE = "trunkline.engine:WebSocketProtocol"
+ENGINE = "trunkline.engine:WebSocketProtocol"
 
 
-def _uvicorn(app: str, ws: str) -> tuple[str | Path, ...]:
+def uvicorn(app: str, ws: str) -> tuple[str | Path, ...]:
+    """The command that serves a program on uvicorn with that WebSocket protocol."""
     quiet = ("--log-level", "warning", "--no-access-log")
     return (
         PYTHON,
@@ -79,12 +94,12 @@ def _uvicorn(app: str, ws: str) -> tuple[str | Path, ...]:
 
 
 def _on_uvicorn(ws: str, *pip: str) -> Peer:
-    command = _uvicorn("starlette_app:app", ws)
+    command = uvicorn("starlette_app:app", ws)
     return Peer(
         f"uvicorn-{ws.removeprefix('websockets-')}",
         f"Starlette on uvicorn, {ws}",
         command,
-        (*_UVICORN, _STARLETTE, *pip),
+        (*UVICORN, _STARLETTE, *pip),
     )
 
 
@@ -93,19 +108,19 @@ def _program(name: str) -> tuple[str | Path, ...]:
 
 
 PEERS = (
-    Peer("trunkline", "**trunkline**", _uvicorn("trunkline_app:app", _ENGINE), _UVICORN, ours=True),
+    Peer("trunkline", "**trunkline**", uvicorn("trunkline_app:app", ENGINE), TRUNKLINE, ours=True),
     Peer(
         "trunkline-starlette",
         "Starlette on trunkline's engine",
-        _uvicorn("starlette_app:app", _ENGINE),
-        (*_UVICORN, _STARLETTE),
+        uvicorn("starlette_app:app", ENGINE),
+        (*TRUNKLINE, _STARLETTE),
         ours=True,
     ),
     Peer(
         "trunkline-pure",
         "trunkline, codec in pure Python",
-        _uvicorn("trunkline_app:app", _ENGINE),
-        _UVICORN,
+        uvicorn("trunkline_app:app", ENGINE),
+        TRUNKLINE,
         environment={"TRUNKLINE_CODEC": "pure"},
         ours=True,
     ),

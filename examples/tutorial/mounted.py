@@ -17,9 +17,9 @@ live = App(lifespan=lifespan)
 
 
 @live.websocket("/greet/{name}")
-async def greet(websocket: WebSocket) -> None:
+async def greet(websocket: WebSocket, name: str) -> None:
     await websocket.accept()
-    await websocket.send_text(f"{websocket.state.greeting} {websocket.path_params['name']}")
+    await websocket.send_text(f"{websocket.state.greeting} {name}")
 
 
 app = FastAPI(lifespan=live.lifespan)

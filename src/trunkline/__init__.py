@@ -16,6 +16,7 @@ from __future__ import annotations
 from trunkline import status
 from trunkline.applications import App
 from trunkline.background import BackgroundTasks
+from trunkline.dependencies import Cookie, Depends, Header, Path, Query
 from trunkline.exceptions import HTTPException, TrunklineError, WebSocketException
 from trunkline.hub import Hub, Publisher, TopicConfig
 from trunkline.requests import HTTPConnection, Request
@@ -25,10 +26,15 @@ from trunkline.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 __all__ = [
     "App",
     "BackgroundTasks",
+    "Cookie",
+    "Depends",
     "HTTPConnection",
     "HTTPException",
+    "Header",
     "Hub",
+    "Path",
     "Publisher",
+    "Query",
     "Request",
     "Router",
     "TopicConfig",

@@ -13,6 +13,8 @@ import logging
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from trunkline.concurrency import is_async_callable, run_in_threadpool
+from trunkline.dependencies._pydantic import jsonable
+from trunkline.dependencies._signatures import described, parameters_of
 from trunkline.exceptions import HTTPException, TrunklineError
 from trunkline.middleware.exceptions import (
     end_websocket,
@@ -21,7 +23,7 @@ from trunkline.middleware.exceptions import (
     serve_request,
 )
 from trunkline.requests import Request
-from trunkline.responses import PlainTextResponse
+from trunkline.responses import JSONResponse, PlainTextResponse
 from trunkline.states import WebSocketDisconnect
 from trunkline.status import WS_1000_NORMAL_CLOSURE, WS_1003_UNSUPPORTED_DATA, WS_1011_INTERNAL_ERROR
 from trunkline.websockets import WebSocket
@@ -59,36 +61,12 @@ def _is_async(endpoint: Callable[..., Any]) -> bool:
     return is_async_callable(endpoint) or is_async_callable(inspect.unwrap(endpoint))
 
 
-def _required(endpoint: Callable[..., Any]) -> list[inspect.Parameter]:
-    """The parameters that must be given, decorators' own ones: `functools.wraps` is not followed."""
-    parameters = inspect.signature(endpoint, follow_wrapped=False).parameters.values()
-    starred = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return [given for given in parameters if given.default is given.empty and given.kind not in starred]
-
-
-def _takes_one(endpoint: Callable[..., Any]) -> bool:
-    required = _required(endpoint)
-    try:
-        inspect.signature(endpoint, follow_wrapped=False).bind(None)
-    except TypeError:
-        return False
-    return len(required) <= 1
-
-
-def _described(endpoint: Callable[..., Any]) -> str:
-    function: Any = endpoint
-    while isinstance(function, functools.partial):
-        function = function.func
-    code = getattr(inspect.unwrap(function), "__code__", None)
-    where = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
-    return f"{get_name(function)}{where}"
-
-
 def check_http_endpoint(endpoint: Any) -> None:
     """Refuse what a `Route` cannot call.
 
     Raises:
-        EndpointError: Not callable, a generator, the class of the other kind, or not a function of one parameter.
+        EndpointError: Not callable, a generator, the class of the other kind, or an ASGI application that is a
+            function.
     """
     _check_callable(endpoint, "def endpoint(request)")
     if isinstance(endpoint, type) and issubclass(endpoint, WebSocketEndpoint):
@@ -118,7 +96,7 @@ def check_websocket_endpoint(endpoint: Any) -> None:
 
 def _not_async(endpoint: Callable[..., Any]) -> str:
     return (
-        f"a WebSocket endpoint is an async function, but {_described(endpoint)} is not; write `async def`, "
+        f"a WebSocket endpoint is an async function, but {described(endpoint)} is not; write `async def`, "
         "and functools.wraps in a decorator around it"
     )
 
@@ -134,15 +112,13 @@ def _check_function(endpoint: Callable[..., Any], parameter: str) -> None:
     function = inspect.unwrap(endpoint)
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise EndpointError(
-            f"an endpoint does not yield, but {_described(endpoint)} is a generator; "
+            f"an endpoint does not yield, but {described(endpoint)} is a generator; "
             f"write a function that takes the {parameter}, without yield"
         )
-    if not _takes_one(endpoint):
-        names = [given.name for given in _required(endpoint)]
+    if [given.name for given in parameters_of(endpoint)] == ["scope", "receive", "send"]:
         raise EndpointError(
-            f"an endpoint takes the {parameter} and nothing else, but {_described(endpoint)} requires "
-            f"{', '.join(names) or 'no parameter'}; path parameters are in {parameter}.path_params, "
-            "and an ASGI application that is a function goes into a Mount"
+            f"an endpoint takes the {parameter} or what is found in it, but {described(endpoint)} is an ASGI "
+            "application, and as a function that goes into a Mount"
         )
 
 
@@ -150,7 +126,8 @@ def request_response(func: Callable[[Request], Any]) -> ASGIApp:
     """The ASGI application that answers with what `func` returns.
 
     Args:
-        func: Takes the `Request`, returns a `Response`. One that is not async runs in a worker thread.
+        func: Takes the `Request`, returns a `Response`, or what becomes JSON. One that is not async runs in a worker
+            thread.
     """
     is_async = is_async_callable(func)
 
@@ -158,17 +135,34 @@ def request_response(func: Callable[[Request], Any]) -> ASGIApp:
         request: Request = Request(scope, receive, send)
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-            response: Any = await func(request) if is_async else await run_in_threadpool(func, request)
-            if not callable(response):
-                raise TypeError(
-                    f"an endpoint returns a Response, but {_described(func)} returned {response!r}; "
-                    "return for example JSONResponse(...)"
-                )
-            await response(scope, receive, send)
+            result: Any = await func(request) if is_async else await run_in_threadpool(func, request)
+            await as_response(result, func)(scope, receive, send)
 
         await serve_request(answer, request, scope, receive, send)
 
     return app
+
+
+def as_response(result: Any, endpoint: Callable[..., Any]) -> ASGIApp:
+    """What an endpoint returned as a response: itself if it is one, else JSON.
+
+    Args:
+        result: What was returned; pydantic models, dataclasses, dates and the like become plain.
+        endpoint: Who returned it.
+
+    Raises:
+        TypeError: It is neither a response nor has JSON for it.
+    """
+    if callable(result):
+        response: ASGIApp = result
+        return response
+    try:
+        return JSONResponse(jsonable(result))
+    except ValueError as error:
+        raise TypeError(
+            f"an endpoint returns a Response or what JSON can hold, but {described(endpoint)} returned {result!r} "
+            f"({error}); return for example JSONResponse(...)"
+        ) from error
 
 
 def websocket_session(func: Callable[[WebSocket], Awaitable[None]]) -> ASGIApp:
@@ -185,6 +179,12 @@ def websocket_session(func: Callable[[WebSocket], Awaitable[None]]) -> ASGIApp:
     return app
 
 
+def check_awaitable(running: object, endpoint: Callable[..., Any]) -> None:
+    """Refuse what a WebSocket endpoint returned that cannot be awaited."""
+    if not inspect.isawaitable(running):
+        raise EndpointError(_not_async(endpoint))
+
+
 async def run_websocket(func: Callable[[WebSocket], Awaitable[None]], websocket: WebSocket) -> None:
     """Run an endpoint to its end, and end the connection with it.
 
@@ -194,8 +194,7 @@ async def run_websocket(func: Callable[[WebSocket], Awaitable[None]], websocket:
     try:
         try:
             running: Any = func(websocket)
-            if not inspect.isawaitable(running):
-                raise EndpointError(_not_async(func))
+            check_awaitable(running, func)
             await running
         except Exception as error:
             await handle_websocket_exception(websocket, error)

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-__all__ = ["HTTPException", "TrunklineError", "WebSocketException"]
+__all__ = [
+    "HTTPException",
+    "RequestValidationError",
+    "TrunklineError",
+    "ValidationException",
+    "WebSocketException",
+    "WebSocketRequestValidationError",
+]
 
 
 class TrunklineError(Exception):
@@ -65,3 +72,52 @@ class WebSocketException(TrunklineError):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(code={self.code!r}, reason={self.reason!r})"
+
+
+# How much of the errors of one connection is written out.
+_MAX_LINES = 10
+_MAX_LINE = 200
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+
+
+class ValidationException(TrunklineError):
+    """Raised when the parameters of a connection are not what its endpoint and its dependencies ask for."""
+
+    def __init__(self, errors: Sequence[Mapping[str, Any]]) -> None:
+        self._errors = errors
+
+    def errors(self) -> Sequence[Mapping[str, Any]]:
+        """One mapping for each error, with `type`, `loc`, `msg`, `input` and sometimes `ctx`, as pydantic has them."""
+        return self._errors
+
+    def __str__(self) -> str:
+        # Without the input, which may be a token: this text goes to logs. Names may be the client's, too.
+        count = len(self._errors)
+        lines = [f"{'.'.join(map(str, error['loc']))}: {error['msg']} ({error['type']})" for error in self._errors]
+        shown = [_printable(line[:_MAX_LINE]) for line in lines[:_MAX_LINES]]
+        more = [f"and {count - _MAX_LINES} more"] if count > _MAX_LINES else []
+        return "\n  ".join([f"{count} invalid parameter{'s' if count > 1 else ''}", *shown, *more])
+
+
+class RequestValidationError(ValidationException):
+    """An HTTP request with invalid parameters: answered with 422, unless there is a handler for it.
+
+    Args:
+        errors: One mapping for each error.
+        body: The body where it was parsed, which trunkline does not do; FastAPI's handlers look at it.
+    """
+
+    def __init__(self, errors: Sequence[Mapping[str, Any]], *, body: Any = None) -> None:
+        super().__init__(errors)
+        self.body = body
+
+
+class WebSocketRequestValidationError(ValidationException):
+    """A WebSocket whose handshake has invalid parameters: closed with 1008, unless there is a handler for it.
+
+    Args:
+        errors: One mapping for each error.
+    """

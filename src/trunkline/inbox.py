@@ -94,7 +94,7 @@ class LineInbox(_News):
     @property
     def unread(self) -> bool:
         """Whether messages that came before the end wait for a receiver."""
-        return self._line.head < len(self._line.messages)
+        return self._line.unread
 
     async def next(self) -> Message:
         """The next message in order; the disconnect for all who wait when it is reached."""

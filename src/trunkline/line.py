@@ -18,16 +18,15 @@ Rules, for both sides:
   by `receive` or by the Line.
 - Before accept, `configure` sets the limits of this connection; afterwards it raises.
 
-The attributes `messages` and `head` are the queue itself, so that taking a message costs no call:
+Taking a message costs one call where it has come, and no future where it has not:
 
-    if line.head < len(line.messages):
-        message = line.messages[line.head]
-        line.head += 1
-    else:
-        message = await line.next()      # None at the end
+    message = line.take()
+    if message is None:
+        await line.arrival()
+        message = line.take()            # None: all has been taken and the connection has ended
 
-Only for a receiver that nobody waits before: `line.receiving.taken` says whether somebody does. `line.writable` says
-whether another `write` is welcome; if not, `await line.drain()` first, or leave it to `line.write_later`.
+A write says whether it was welcome. Where it was not, nothing was written: `await line.drain()`, and write again, or
+leave it to `line.write_later`.
 """
 
 from __future__ import annotations
@@ -35,10 +34,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Awaitable, Callable, Hashable
 
     from trunkline.states import CloseInfo
-    from trunkline.turn import Turn
     from trunkline.types import Receive, Scope, Send
 
 __all__ = ["EXTENSION", "VERSION", "Line", "line_of"]
@@ -53,9 +51,6 @@ class Line(Protocol):
     Attributes:
         receive: The ASGI `receive` that the server passed to the application.
         send: The ASGI `send` that it passed.
-        messages: What has come and not been cleared; those from `head` on have not been taken.
-        head: How many of `messages` have been taken.
-        receiving: The turn of whoever waits in `next`.
         writable: Whether a write is welcome: less is buffered than the high-water mark, and the connection is open.
         closed: How the connection ended, None while it is open; known at once, also behind messages not yet taken.
         latency: Seconds between the last keepalive ping and its pong, None before the first.
@@ -63,15 +58,28 @@ class Line(Protocol):
 
     receive: Receive
     send: Send
-    messages: list[str | bytes]
-    head: int
-    receiving: Turn
     writable: bool
     closed: CloseInfo | None
     latency: float | None
 
     def configure(self, **limits: Any) -> None:
         """Set limits of this connection, before accept: the fields of `EngineSettings` by name."""
+
+    @property
+    def unread(self) -> bool:
+        """Whether messages have come that nobody has taken."""
+
+    def take(self) -> str | bytes | None:
+        """The next message if it has come and nobody waits for it, else None.
+
+        Behind `await arrival()` it is the one that was waited for, or None because the connection has ended.
+        """
+
+    def arrival(self) -> Awaitable[None]:
+        """Wait until `take` gives the next message, or None because all has been taken and the connection has ended.
+
+        Any number of tasks may wait; they are served in order. Awaited by a task, and at once.
+        """
 
     async def next(self) -> str | bytes | None:
         """The next message, waiting for it; None once all has been taken and the connection has ended."""
@@ -94,14 +102,14 @@ class Line(Protocol):
     async def wait_closed(self) -> CloseInfo:
         """Wait until the end is known; any number of tasks may."""
 
-    def write_text(self, data: str) -> None:
-        """Write a text message."""
+    def write_text(self, data: str) -> bool:
+        """Write a text message if it is welcome; whether it was."""
 
-    def write_bytes(self, data: bytes) -> None:
-        """Write a binary message."""
+    def write_bytes(self, data: bytes) -> bool:
+        """Write a binary message if it is welcome; whether it was."""
 
-    def write_frame(self, frame: bytes) -> None:
-        """Write a ready-made frame, for example one that is shared by many connections."""
+    def write_frame(self, frame: bytes) -> bool:
+        """Write a ready-made frame, for example one that many share, if it is welcome; whether it was."""
 
     @property
     def frame_key(self) -> Hashable | None:
@@ -113,11 +121,11 @@ class Line(Protocol):
     def make_frame(self, data: str | bytes) -> bytes:
         """The frame of a message, for this connection and all with the same `frame_key`."""
 
-    def write_later(self, write: Callable[[], None]) -> None:
+    def write_later(self, write: Callable[[], object]) -> None:
         """Call `write` when a write is welcome, behind all that was written or left to this before.
 
         Until then `writable` is false for everybody else. Called exactly once, also when the connection ends before:
-        what it writes is dropped then.
+        nothing is written then.
         """
 
     async def drain(self) -> None:

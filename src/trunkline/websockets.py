@@ -20,6 +20,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
+from trunkline._typed import TypedMessages
 from trunkline.datastructures import check_headers
 from trunkline.inbox import Inbox, LineInbox
 from trunkline.line import Line, line_of
@@ -123,7 +124,7 @@ def _close_info_of(message: Message) -> CloseInfo:
     return CloseInfo(int(code), message.get("reason") or "")
 
 
-class WebSocket(HTTPConnection[StateT]):
+class WebSocket(HTTPConnection[StateT], TypedMessages):
     """One WebSocket connection, seen from the endpoint.
 
         @app.websocket("/echo")
@@ -142,6 +143,7 @@ class WebSocket(HTTPConnection[StateT]):
     Attributes:
         client_state: What the client has said of itself so far, as far as `receive` has returned it.
         application_state: What the application has said so far.
+        message_settings: How typed messages are encoded, and what becomes of invalid ones: `MessageSettings`.
     """
 
     scope_types: ClassVar[tuple[str, ...]] = ("websocket",)
@@ -416,17 +418,26 @@ class WebSocket(HTTPConnection[StateT]):
         """Complete the handshake; waits for the connect message if it has not come yet.
 
         Args:
-            subprotocol: One of `scope["subprotocols"]` (RFC 6455 section 1.9), or None.
+            subprotocol: One of `scope["subprotocols"]` (RFC 6455 section 1.9), or None; left out, it is agreed upon
+                where `message_settings` names some.
             headers: More headers for the answer to the handshake, names in lower case.
 
         Raises:
             ValueError: A header or the subprotocol holds a line break or a NUL.
             TypeError: A header is not a pair of bytes.
         """
+        if self.message_settings.subprotocols:
+            subprotocol = self._agree_on(subprotocol)
         pairs = _check_accept(subprotocol, headers or []) if headers or subprotocol else []
         if self.client_state is CONNECTING:
             await self.receive()
         await self.send({"type": "websocket.accept", "subprotocol": subprotocol, "headers": pairs})
+
+    def _agree_on(self, subprotocol: str | None) -> str | None:
+        settings = self.message_settings
+        agreed = subprotocol or settings.agree(self.scope.get("subprotocols") or [])
+        self.message_settings = settings.speaking(agreed)
+        return agreed
 
     async def close(self, code: int = 1000, reason: str | None = None) -> None:
         """Close the connection; before `accept`, refuse the handshake (HTTP 403 on the wire).
@@ -467,11 +478,10 @@ class WebSocket(HTTPConnection[StateT]):
         """
         line = self._fast_in
         if line is not None:
-            if line.head < len(line.messages) and not line.receiving.taken:
-                taken: str | bytes | None = line.messages[line.head]
-                line.head += 1
-            else:
-                taken = await line.next()
+            taken = line.take()
+            if taken is None:
+                await line.arrival()
+                taken = line.take()
             return taken if type(taken) is str else self._not_text(line, taken)
         if (
             self._idle
@@ -506,11 +516,10 @@ class WebSocket(HTTPConnection[StateT]):
         """
         line = self._fast_in
         if line is not None:
-            if line.head < len(line.messages) and not line.receiving.taken:
-                taken: str | bytes | None = line.messages[line.head]
-                line.head += 1
-            else:
-                taken = await line.next()
+            taken = line.take()
+            if taken is None:
+                await line.arrival()
+                taken = line.take()
             return taken if type(taken) is bytes else self._not_bytes(line, taken)
         if (
             self._idle
@@ -585,13 +594,23 @@ class WebSocket(HTTPConnection[StateT]):
             raise WebSocketMessageTypeError(wanted, "nothing" if message.get(other) is None else other)
         return content
 
+    async def _receive_any(self) -> str | bytes:
+        """The next message, text or binary."""
+        line = self._fast_in
+        if line is None:
+            message = await self._receive_data()
+            return self._content(message, *(("text", "bytes") if message.get("bytes") is None else ("bytes", "text")))
+        taken = line.take()
+        if taken is None:
+            await line.arrival()
+            taken = line.take()
+        self._end_of_line(line, taken)
+        return cast("str | bytes", taken)
+
     async def __aiter__(self) -> AsyncIterator[str | bytes]:
         try:
             while True:
-                message = await self._receive_data()
-                yield self._content(
-                    message, *(("text", "bytes") if message.get("bytes") is None else ("bytes", "text"))
-                )
+                yield await self._receive_any()
         except WebSocketDisconnect:
             pass
 
@@ -636,9 +655,7 @@ class WebSocket(HTTPConnection[StateT]):
         if type(data) is not str:
             _check_text(data)
         line = self._fast_out
-        if line is not None and line.writable and not self._sending.taken:
-            line.write_text(data)
-        else:
+        if line is None or self._sending.taken or not line.write_text(data):
             await self._send_data({"type": "websocket.send", "text": data})
 
     async def send_bytes(self, data: bytes) -> None:
@@ -656,9 +673,7 @@ class WebSocket(HTTPConnection[StateT]):
         if type(data) is not bytes:
             _check_bytes(data)
         line = self._fast_out
-        if line is not None and line.writable and not self._sending.taken:
-            line.write_bytes(data)
-        else:
+        if line is None or self._sending.taken or not line.write_bytes(data):
             await self._send_data({"type": "websocket.send", "bytes": data})
 
     async def send_json(self, data: Any, mode: str = "text") -> None:
@@ -676,13 +691,14 @@ class WebSocket(HTTPConnection[StateT]):
         """
         _check_mode(mode)
         text = _encode_json(data)
-        line = self._fast_out
-        if line is not None and line.writable and not self._sending.taken:
-            line.write_text(text) if mode == "text" else line.write_bytes(text.encode())
-        elif mode == "text":
-            await self._send_data({"type": "websocket.send", "text": text})
+        line = None if self._sending.taken else self._fast_out
+        if mode == "text":
+            if line is None or not line.write_text(text):
+                await self._send_data({"type": "websocket.send", "text": text})
         else:
-            await self._send_data({"type": "websocket.send", "bytes": text.encode()})
+            encoded = text.encode()
+            if line is None or not line.write_bytes(encoded):
+                await self._send_data({"type": "websocket.send", "bytes": encoded})
 
     async def _send_data(self, message: Message) -> None:
         """Hand one `websocket.send` to the server, straight when nothing is in the way."""

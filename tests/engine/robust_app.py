@@ -51,6 +51,19 @@ async def stubborn(scope: Scope, receive: Receive, send: Send) -> None:
             pass
 
 
+async def farewell(scope: Scope, receive: Receive, send: Send) -> None:
+    """Closes without having read anything."""
+    await send({"type": "websocket.send", "text": "ready"})
+    await send({"type": "websocket.close", "code": 4000, "reason": "enough"})
+
+
+async def notice(scope: Scope, receive: Receive, send: Send) -> None:
+    """Says what it is told of the end."""
+    await send({"type": "websocket.send", "text": "ready"})
+    message = await receive()
+    print(f"noticed: {message['type']} {message.get('code')}", flush=True)
+
+
 async def flood(scope: Scope, receive: Receive, send: Send) -> None:
     """Sends for ever, and waits when it is told to."""
     try:
@@ -75,6 +88,7 @@ async def watch(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "websocket.send", "text": "ready"})
     info = await line.wait_closed()
     while (message := await receive())["type"] == "websocket.receive":
+        events.append(f"watch {info.code} {message['text']}")
         await send({"type": "websocket.send", "text": f"{info.code} {message['text']}"})
 
 
@@ -101,7 +115,8 @@ async def facts(scope: Scope, receive: Receive, send: Send) -> None:
     await receive()
 
 
-HANDLERS = {handler.__name__: handler for handler in (echo, late, busy, idle, stubborn, flood, push, watch, facts)}
+NAMED = (echo, late, busy, idle, stubborn, farewell, notice, flood, push, watch, facts)
+HANDLERS = {handler.__name__: handler for handler in NAMED}
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -112,6 +127,9 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     name = scope["path"].rpartition("/")[2]
     if name == "late":
         await asyncio.sleep(60)
+    if name == "refuse":
+        await send({"type": "websocket.close"})
+        return
     await send({"type": "websocket.accept"})
     await HANDLERS[name](scope, receive, send)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import threading
 import zlib
 from typing import Any
@@ -11,7 +12,8 @@ import pytest
 
 from tests.engine.client_frames import BINARY, CLOSE, PING, TEXT, client_frame, header, text
 from tests.engine.memory import Pair, ServerFrame, frames, open_connection, run, settle, unopened_connection
-from trunkline.engine.connection import LARGE, ClientGone, Phase
+from trunkline.engine._channel import LARGE
+from trunkline.engine.connection import ClientGone, Phase
 from trunkline.engine.deflate import Deflate, DeflateSettings, negotiate
 from trunkline.engine.handshake import Extension
 from trunkline.engine.shared import READ_BUFFER, LoopShare
@@ -512,10 +514,11 @@ def test_a_close_is_answered_after_half_a_second_though_messages_are_unread() ->
 def test_an_idle_reader_has_a_close_answered_at_once() -> None:
     async def test() -> None:
         peer = open_connection()
-        reader = asyncio.create_task(peer.connection.next_message())
+        reader = asyncio.create_task(peer.connection.next())
         await settle()
         peer.close(None)
-        assert await reader == {"type": "websocket.disconnect", "code": 1005, "reason": ""}
+        assert await reader is None
+        assert peer.connection.disconnect_message() == {"type": "websocket.disconnect", "code": 1005, "reason": ""}
         assert peer.frames() == [ServerFrame(CLOSE, b"")]
         assert peer.transport.closed
 
@@ -579,9 +582,10 @@ def test_a_peer_that_vanishes_is_1006_behind_what_it_sent(way: str) -> None:
         else:
             peer.connection.connection_lost(None if way == "lost" else ConnectionResetError())
         assert await waiting[1] == LOST
-        assert await peer.connection.next_message() == {"type": "websocket.receive", "text": "last words"}
+        assert await peer.connection.next() == "last words"
         for _ in range(2):
-            assert await peer.connection.next_message() == {"type": "websocket.disconnect", "code": 1006}
+            assert await peer.connection.next() is None
+            assert peer.connection.disconnect_message() == {"type": "websocket.disconnect", "code": 1006}
         await settle()
         assert peer.ends == 1
         assert peer.connection.buffered == 0
@@ -613,7 +617,8 @@ def test_a_violation_stands_in_line_behind_the_messages_before_it(data: bytes, c
         peer.connection.write_text("answer to a")
         assert await peer.connection.next() == "b"
         assert peer.close_frame() is None
-        message = await peer.connection.next_message()
+        assert await peer.connection.next() is None
+        message = peer.connection.disconnect_message()
         assert message == {"type": "websocket.disconnect", "code": code, "reason": info.reason}
         assert peer.messages() == ["answer to a"]
         assert peer.close_frame() == (code, info.reason)
@@ -784,6 +789,22 @@ def test_leaving_without_a_close_ends_the_stream_behind_what_is_written() -> Non
     run(test())
 
 
+def test_leaving_a_peer_that_has_just_reset_the_connection_is_no_error() -> None:
+    async def test() -> None:
+        peer = open_connection()
+
+        def write_eof() -> None:
+            raise OSError(errno.ENOTCONN, "as asyncio's transport does before it has read of the reset")
+
+        peer.transport.write_eof = write_eof
+        peer.connection.leave()
+        assert peer.connection.closed == LOST
+        await asyncio.sleep(2)
+        assert peer.ends == 1
+
+    run(test())
+
+
 def test_leaving_over_tls_closes() -> None:
     async def test() -> None:
         peer = open_connection(tls=True)
@@ -895,15 +916,36 @@ def test_a_line_of_another_version_is_none_to_us(version: object) -> None:
     assert line_of({}) is None
 
 
+@pytest.mark.parametrize("size", [1000, LARGE, 2 * LARGE])
+def test_a_sender_gives_the_others_a_turn_even_if_the_peer_takes_all(size: int) -> None:
+    async def test() -> None:
+        pair = open_connection()
+        line = pair.connection
+        turns: list[int] = []
+        for number in range(3):
+            sent = 0
+            while line.writable:
+                line.write_bytes(bytes(size))
+                sent += size
+                assert sent <= line.settings.high_water + 2 * size
+            asyncio.get_running_loop().call_soon(turns.append, number)
+            await line.drain()
+        assert turns == [0, 1, 2]
+
+    run(test())
+
+
 @pytest.mark.parametrize("size", [LARGE - 1, LARGE, 3 * LARGE])
 def test_a_large_payload_leaves_whole_and_in_its_place(size: int) -> None:
     async def test() -> None:
         peer = open_connection()
-        peer.connection.write_text("before")
-        peer.connection.write_bytes(bytes(size))
-        peer.connection.write_bytes(bytearray(size))  # type: ignore[arg-type]  # may change before it is written
-        peer.connection.write_text("behind")
-        peer.connection.flush()
+        connection = peer.connection
+        assert connection.write_text("before")
+        assert connection.write_bytes(bytes(size))
+        assert connection.write_bytes(bytearray(size))  # type: ignore[arg-type]  # may change before it is written
+        while not connection.write_text("behind"):
+            await connection.drain()
+        connection.flush()
         assert peer.messages() == ["before", bytes(size), bytes(size), "behind"]
 
     run(test())

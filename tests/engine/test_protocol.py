@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import logging
 import weakref
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +18,7 @@ from uvicorn.server import ServerState
 from tests.engine.client_frames import BINARY, CLOSE, TEXT, client_frame, text
 from tests.engine.heads import ACCEPT, parse_response, raw_request, usual
 from tests.engine.memory import BareTransport, Peer, ServerFrame, Transport, run, settle
-from trunkline.engine import EngineSettings, WebSocketProtocol
+from trunkline.engine import DeflateSettings, EngineSettings, WebSocketProtocol
 from trunkline.engine.connection import ClientGone, Connection
 from trunkline.states import WebSocketDisconnect
 from trunkline.websockets import WebSocket
@@ -727,7 +729,8 @@ def test_what_is_written_first_leaves_first_by_send_and_by_the_line() -> None:
             await send({"type": "websocket.send", "text": "2"})
             line.write_bytes(b"3")
             await send({"type": "websocket.send", "text": "x" * 100_000})
-            line.write_text("5")
+            while not line.write_text("5"):
+                await line.drain()
             await send({"type": "websocket.send", "text": "6"})
             line.write_text("7")
             await send({"type": "websocket.close"})
@@ -809,6 +812,17 @@ def test_limits_are_ours_then_uvicorns_options_then_the_environment(monkeypatch:
     run(test())
 
 
+def test_an_interval_or_timeout_of_0_is_none() -> None:
+    async def test() -> None:
+        config = Config(application(wait), log_config=None, ws_ping_interval=0, ws_ping_timeout=0)
+        protocol = WebSocketProtocol(config, ServerState(), {})
+        protocol.connection_made(Transport())
+        settings = protocol._connection.settings
+        assert (settings.ping_interval, settings.ping_timeout) == (None, None)
+
+    run(test())
+
+
 def test_uvicorns_size_limit_is_ours() -> None:
     async def test() -> None:
         peer = Peer(accepting(echo), ws_max_size=10)
@@ -852,6 +866,59 @@ def test_compression_is_agreed_upon_where_the_client_offers_it() -> None:
         (frame,) = peer.frames()
         assert frame.rsv1
         assert len(frame.payload) < 100
+
+    run(test())
+
+
+OFFERING = raw_request(usual((b"Sec-WebSocket-Extensions", b"permessage-deflate; client_max_window_bits")))
+
+
+def test_takeover_is_turned_on_for_one_connection_on_its_line() -> None:
+    async def test() -> None:
+        words = json.dumps({"type": "price", "symbol": "ACME", "price": 101.25})
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            line = scope["extensions"]["trunkline.line"]["line"]
+            line.configure(compression=DeflateSettings(context_takeover=True, window_bits=10))
+            await receive()
+            await send(ACCEPT_MESSAGE)
+            for _ in range(2):
+                await send({"type": "websocket.send", "text": words})
+
+        peer = Peer(app)
+        head = await peer.connect(OFFERING)
+        assert b"permessage-deflate; server_max_window_bits=10; client_max_window_bits=10" in head
+        first, second = peer.frames()
+        assert len(second.payload) < len(first.payload) / 4
+        reader = zlib.decompressobj(-10)
+        for frame in (first, second):
+            assert reader.decompress(frame.payload + b"\x00\x00\xff\xff").decode() == words
+
+    run(test())
+
+
+def test_the_settings_of_the_class_say_how_messages_are_compressed() -> None:
+    class Mine(WebSocketProtocol):
+        settings = EngineSettings(compression=DeflateSettings(window_bits=9, threshold=4))
+
+    async def test() -> None:
+        peer = Peer(accepting(sending({"type": "websocket.send", "text": "aaaa"})), protocol=Mine)
+        head = await peer.connect(OFFERING)
+        assert b"server_max_window_bits=9; client_max_window_bits=9" in head
+        assert peer.frames()[0].rsv1
+
+    run(test())
+
+
+def test_uvicorns_switch_turns_compression_off_and_leaves_the_settings_of_the_class_otherwise() -> None:
+    class Mine(WebSocketProtocol):
+        settings = EngineSettings(compression=DeflateSettings(context_takeover=True))
+
+    async def test() -> None:
+        for switch, header in ((True, b"permessage-deflate; server_max_window_bits=12"), (False, None)):
+            peer = Peer(accepting(echo), protocol=Mine, ws_per_message_deflate=switch)
+            head = await peer.connect(OFFERING)
+            assert header in head if header else b"Sec-WebSocket-Extensions" not in head
 
     run(test())
 
@@ -978,7 +1045,25 @@ def test_at_the_deadline_a_handler_that_ignores_the_end_is_cancelled(
         assert peer.state.tasks == set()
         assert peer.state.connections == set()
         assert peer.transport.aborted
-        assert log.texts(logging.WARNING) == []
+        (warning,) = log.texts(logging.WARNING)
+        assert warning.endswith('"WebSocket /chat": the handler has not ended in time and is cancelled.')
+
+    run(test())
+
+
+def test_a_reload_waits_for_nothing() -> None:
+    class Slow(WebSocketProtocol):
+        settings = EngineSettings(drain_window=20, close_timeout=100)
+
+    async def test() -> None:
+        peer = Peer(accepting(wait), protocol=Slow, timeout_graceful_shutdown=100, reload=True)
+        peer.protocol._config.app = "program:app"  # only what is named can be imported again
+        await peer.connect()
+        peer.protocol.shutdown()
+        assert peer.close_frame() == (1012, "")
+        await asyncio.sleep(0.6)
+        assert peer.transport.aborted
+        assert (peer.state.tasks, peer.state.connections) == (set(), set())
 
     run(test())
 

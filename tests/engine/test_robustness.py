@@ -2,154 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
 import random
-import shutil
-import signal
 import socket
-import ssl
-import subprocess
-import sys
-import time
-from typing import TYPE_CHECKING, Any
 
 import pytest
-import websockets.sync.client
 
-from tests.cli_process import TIMEOUT, Server
-from tests.engine.client_frames import BINARY, CLOSE, PING, TEXT, client_frame, header, text
+from tests.engine.client_frames import BINARY, CLOSE, PING, PONG, client_frame, header, text
 from tests.engine.heads import raw_request
-from tests.support import unavailable
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-LOOPS = ("uvloop", "asyncio")
-SECONDS = 20.0
-
-
-class Engine:
-    """A server in a child process."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process = process
-        self.log = Server(process)
-        self.port = 0
-
-    def facts(self, **connect: Any) -> dict[str, Any]:
-        """What the process says of itself and of the connection that asks."""
-        path = connect.pop("path", "/facts")
-        with websockets.sync.client.connect(f"ws://127.0.0.1:{self.port}{path}", proxy=None, **connect) as client:
-            told: dict[str, Any] = json.loads(client.recv(SECONDS))
-            return told
-
-    def until(self, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        """Ask for the facts until they hold."""
-        deadline = time.monotonic() + SECONDS
-        while not holds(facts := self.facts()):
-            assert time.monotonic() < deadline, f"after {SECONDS} s still: {facts}"
-            time.sleep(0.05)
-        return facts
-
-    def client(self, path: str, **options: Any) -> Raw:
-        """A client that has connected to a path."""
-        return Raw(socket.create_connection(("127.0.0.1", self.port), SECONDS), path, **options)
-
-    def ends_within(self, seconds: float) -> int:
-        """Ask the server to stop: its exit code, when it is gone in time."""
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(seconds)
-
-
-@contextlib.contextmanager
-def engine(*options: str, app: str = "tests.engine.robust_app:app", **settings: object) -> Iterator[Engine]:
-    """uvicorn with our protocol class; `settings` are those of the engine."""
-    command = [sys.executable, "-m", "uvicorn", app, "--ws", "trunkline.engine:WebSocketProtocol", *options]
-    if not {"--uds", "--port"}.intersection(options):
-        command += ["--port", "0"]
-    env = {f"TRUNKLINE_WS_{name.upper()}": str(value) for name, value in settings.items()}
-    process = subprocess.Popen(
-        command, env={**os.environ, **env}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    with process:
-        try:
-            running = Engine(process)
-            running.port = int(running.log.wait_for(r"Uvicorn running on (?:\S+:(\d+)|unix)")[1] or 0)
-            yield running
-        finally:
-            if process.poll() is None:
-                process.kill()
-
-
-class Raw:
-    """A client that does what no library lets it do."""
-
-    def __init__(self, sock: socket.socket, path: str = "/echo", request: bytes | None = None) -> None:
-        self.sock = sock
-        self.sock.settimeout(SECONDS)
-        self.sock.sendall(raw_request(line=f"GET {path} HTTP/1.1".encode()) if request is None else request)
-        self.buffer = b""
-
-    def head(self) -> bytes:
-        """The head of the answer to the handshake."""
-        while b"\r\n\r\n" not in self.buffer:
-            self._more()
-        head, _, self.buffer = self.buffer.partition(b"\r\n\r\n")
-        return head
-
-    def accepted(self) -> Raw:
-        assert self.head().startswith(b"HTTP/1.1 101 ")
-        return self
-
-    def _more(self) -> None:
-        data = self.sock.recv(1 << 16)
-        if not data:
-            raise EOFError
-        self.buffer += data
-
-    def _take(self, size: int) -> bytes:
-        while len(self.buffer) < size:
-            self._more()
-        data, self.buffer = self.buffer[:size], self.buffer[size:]
-        return data
-
-    def frame(self) -> tuple[int, bytes]:
-        """The next frame that is no ping: its opcode and payload."""
-        while True:
-            first, length = self._take(2)
-            if length > 125:
-                length = int.from_bytes(self._take(2 if length == 126 else 8))
-            payload = self._take(length)
-            if first & 15 != PING:
-                return first & 15, payload
-
-    def texts(self, number: int) -> list[str]:
-        """The next text messages."""
-        return [payload.decode() for _, payload in (self.frame() for _ in range(number))]
-
-    def close_code(self) -> int:
-        """The code of the close frame, behind whatever comes before it."""
-        while (frame := self.frame())[0] != CLOSE:
-            pass
-        return int.from_bytes(frame[1][:2]) if frame[1] else 1005
-
-    def ended(self) -> bool:
-        """Whether the server ends the connection; with a reset, or behind the end of the stream."""
-        try:
-            while True:
-                self._more()
-        except (EOFError, ConnectionResetError):
-            return True
-
-    def __enter__(self) -> Raw:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.sock.close()
-
+from tests.engine.served import LOOPS, SECONDS, Engine, Raw, engine, reset_at_close
 
 # Busy handlers
 
@@ -157,13 +17,11 @@ class Raw:
 @pytest.mark.parametrize("loop", LOOPS)
 def test_a_handler_that_is_busy_for_longer_than_the_ping_timeout_keeps_its_connection(loop: str) -> None:
     options = ("--loop", loop, "--ws-ping-interval", "0.2", "--ws-ping-timeout", "0.2")
-    with engine(*options) as server:
-        uri = f"ws://127.0.0.1:{server.port}/busy?seconds=1.5"
-        with websockets.sync.client.connect(uri, proxy=None, ping_interval=None) as client:
-            assert client.recv(SECONDS) == "ready"
-            for number in range(100):  # more than the inbound bound
-                client.send(f"{number}")
-            assert [client.recv(SECONDS) for _ in range(100)] == [f"{number}" for number in range(100)]
+    with engine(*options) as server, server.websocket("/busy?seconds=1.5", ping_interval=None) as client:
+        assert client.recv(SECONDS) == "ready"
+        for number in range(100):  # more than the inbound bound
+            client.send(f"{number}")
+        assert [client.recv(SECONDS) for _ in range(100)] == [f"{number}" for number in range(100)]
 
 
 def test_the_end_is_known_at_once_behind_unread_messages_and_they_are_answered_before_it() -> None:
@@ -173,6 +31,17 @@ def test_the_end_is_known_at_once_behind_unread_messages_and_they_are_answered_b
         assert client.texts(2) == ["3005 a", "3005 b"]
         assert client.close_code() == 3005
         assert client.ended()
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_reset_is_known_at_once_behind_unread_messages_which_are_delivered_first(loop: str) -> None:
+    with engine("--loop", loop) as server:
+        with server.client("/watch").accepted() as client:
+            assert client.texts(1) == ["ready"]
+            client.sock.sendall(text("a") + client_frame(PING, b"?"))
+            assert client.frame() == (PONG, b"?"), "so what came before it has been read"
+            reset_at_close(client.sock)
+        server.until(lambda facts: "watch 1006 a" in facts["events"] and facts["connections"] == 1)
 
 
 # Peers that do not read
@@ -213,31 +82,6 @@ def test_peers_that_do_not_read_what_was_pushed_are_dropped_by_their_pings_and_t
                 assert client.ended()
 
 
-# SIGTERM
-
-
-@pytest.mark.parametrize("path", ["/echo", "/idle", "/stubborn"])
-@pytest.mark.parametrize("loop", LOOPS)
-def test_the_process_is_gone_by_the_deadline_whatever_its_handlers_do(path: str, loop: str) -> None:
-    options = ("--loop", loop, "--timeout-graceful-shutdown", "1")
-    with engine(*options) as server, server.client(path).accepted() as client:
-        if path == "/echo":
-            client.sock.sendall(text("ready"))
-        assert client.texts(1) == ["ready"]
-        server.process.send_signal(signal.SIGTERM)
-        assert client.close_code() == 1012
-        client.sock.sendall(client_frame(CLOSE, (1012).to_bytes(2)))
-        assert client.ended()
-        server.process.wait(SECONDS)
-
-
-def test_a_client_that_does_not_answer_the_1012_does_not_hold_the_process() -> None:
-    with engine("--timeout-graceful-shutdown", "1") as server, server.client("/echo").accepted() as client:
-        client.sock.sendall(text("ready"))
-        assert client.texts(1) == ["ready"]
-        server.ends_within(SECONDS)
-
-
 # Handshakes
 
 
@@ -258,7 +102,7 @@ def test_partial_handshakes_and_drops_at_random_leave_nothing_behind() -> None:
             with socket.create_connection(("127.0.0.1", server.port), SECONDS) as sock:
                 sock.sendall((request + frames)[: chance.randrange(len(request + frames))])
                 if chance.random() < 0.5:
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")  # a reset
+                    reset_at_close(sock)
         after = server.until(lambda facts: facts["connections"] == 1 and facts["tasks"] <= before["tasks"])
         assert after["resident"] - before["resident"] < 30 << 20, f"seed {seed}"
 
@@ -296,6 +140,17 @@ def test_a_socket_that_is_half_closed_behind_a_close_frame_gets_its_answers(loop
         assert client.ended()
 
 
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_client_that_goes_on_sending_sees_the_servers_close(loop: str) -> None:
+    with engine("--loop", loop) as server, server.client("/farewell") as client:
+        for _ in range(10):
+            client.sock.sendall(client_frame(BINARY, bytes(2 << 20)))
+        assert client.accepted().texts(1) == ["ready"]
+        assert client.frame() == (CLOSE, (4000).to_bytes(2) + b"enough")
+        client.sock.sendall(client_frame(CLOSE, (4000).to_bytes(2)))
+        assert client.ended()
+
+
 # Violations
 
 
@@ -316,123 +171,3 @@ def sees_1009(client: Raw) -> None:
     assert client.close_code() == 1009
     client.sock.shutdown(socket.SHUT_WR)
     assert client.ended()
-
-
-def mutated(chance: random.Random) -> bytes:
-    """Frames as they may be, with a few bytes as they may not."""
-    stream = bytearray()
-    for _ in range(chance.randrange(1, 8)):
-        opcode = chance.choice((TEXT, BINARY, 0, PING, 10, CLOSE, chance.randrange(16)))
-        payload = chance.randbytes(chance.choice((0, 1, 2, 125, 126, 5000)))
-        stream += client_frame(opcode, payload, fin=chance.random() < 0.7, mask=chance.randbytes(4))
-    for _ in range(chance.choice((0, 1, 5))):
-        stream[chance.randrange(len(stream))] = chance.randrange(256)
-    return bytes(stream)
-
-
-ALLOWED = {1000, 1002, 1005, 1007, 1009, *range(1000, 1004), *range(1007, 1015), *range(3000, 5000)}
-
-
-def test_random_streams_of_frames_end_in_a_right_close_code_and_never_in_a_crash() -> None:
-    seed = int(os.environ.get("TRUNKLINE_FUZZ_SEED") or random.randrange(1 << 32))
-    chance = random.Random(seed)
-    with engine("--ws-max-size", "20000") as server:
-        for number in range(300):
-            with server.client("/echo").accepted() as client:
-                with contextlib.suppress(OSError):
-                    client.sock.sendall(mutated(chance))
-                    # A violation whatever came before: this way every stream ends.
-                    client.sock.sendall(client_frame(3) + header(BINARY, 1 << 62) + bytes(200))
-                    client.sock.shutdown(socket.SHUT_WR)
-                with contextlib.suppress(EOFError):
-                    code = client.close_code()
-                    assert code in ALLOWED, f"seed {seed}, stream {number}: {code}"
-                assert client.ended()
-        facts = server.until(lambda facts: facts["connections"] == 1)
-        assert facts["tasks"] < 10
-        server.process.send_signal(signal.SIGTERM)
-        assert server.process.wait(SECONDS) in (0, -signal.SIGTERM)
-        while (line := server.log._queue.get(timeout=TIMEOUT)) is not None:
-            server.log.lines.append(line)
-    assert "Traceback" not in "".join(server.log.lines), f"seed {seed}"
-
-
-# Ways to serve
-
-
-@pytest.mark.parametrize("http", ["h11", "httptools"])
-@pytest.mark.parametrize("loop", LOOPS)
-def test_both_http_sides_of_uvicorn_hand_over(http: str, loop: str) -> None:
-    with engine("--http", http, "--loop", loop) as server:
-        uri = f"ws://127.0.0.1:{server.port}/echo"
-        with websockets.sync.client.connect(uri, proxy=None, max_size=None) as client:
-            for message in ("text", b"bytes", "x" * 1000, bytes(3 << 20)):
-                client.send(message)
-                assert client.recv(SECONDS) == message
-
-
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        unavailable("openssl is not there, which makes a certificate")
-    path = tmp_path_factory.mktemp("tls") / "certificate.pem"
-    name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
-    key = ["-newkey", "rsa:2048", "-nodes", "-keyout", f"{path}.key"]
-    subprocess.run([openssl, "req", "-x509", "-days", "2", *name, *key, "-out", path], check=True, capture_output=True)
-    return path
-
-
-@pytest.mark.parametrize("loop", LOOPS)
-def test_the_engine_serves_over_tls(loop: str, certificate: Path) -> None:
-    options = ("--loop", loop, "--ssl-keyfile", f"{certificate}.key", "--ssl-certfile", str(certificate))
-    with engine(*options, "--ws-max-size", str(4 << 20)) as server:
-        context = ssl.create_default_context(cafile=str(certificate))
-        uri = f"wss://127.0.0.1:{server.port}"
-        with websockets.sync.client.connect(f"{uri}/echo", proxy=None, ssl=context, max_size=None) as client:
-            for message in ("text", bytes(3 << 20)):
-                client.send(message)
-                assert client.recv(SECONDS) == message
-        with websockets.sync.client.connect(f"{uri}/facts", proxy=None, ssl=context) as client:
-            assert json.loads(client.recv(SECONDS))["scope"]["scheme"] == "wss"
-        plain = socket.create_connection(("127.0.0.1", server.port), SECONDS)
-        with Raw(context.wrap_socket(plain, server_hostname="127.0.0.1")).accepted() as raw:
-            raw.sock.sendall(text("before") + header(BINARY, 10 << 20) + bytes(1 << 20))
-            assert raw.texts(1) == ["before"]
-            assert raw.close_code() == 1009
-
-
-def test_the_engine_serves_on_a_unix_socket(tmp_path: Path) -> None:
-    path = str(tmp_path / "socket")
-    with engine("--uds", path), websockets.sync.client.unix_connect(path, "ws://localhost/facts") as client:
-        scope = json.loads(client.recv(SECONDS))["scope"]
-    assert (scope["server"], scope["client"]) == ([path, None], None)
-
-
-def test_the_root_path_stands_in_front_of_the_path() -> None:
-    with engine("--root-path", "/api") as server:
-        scope = server.facts()["scope"]
-    assert (scope["root_path"], scope["path"]) == ("/api", "/api/facts")
-
-
-def test_the_client_is_who_a_trusted_proxy_says() -> None:
-    with engine("--proxy-headers", "--forwarded-allow-ips", "127.0.0.1") as server:
-        scope = server.facts(additional_headers={"X-Forwarded-For": "1.2.3.4", "X-Forwarded-Proto": "wss"})["scope"]
-    assert (scope["client"], scope["scheme"]) == (["1.2.3.4", 0], "wss")
-
-
-def test_several_workers_serve_and_stop() -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with engine("--workers", "2", "--port", str(port), "--timeout-graceful-shutdown", "2") as server:
-        server.log.wait_for("Application startup complete")
-        server.log.wait_for("Application startup complete")
-        server.port = port
-        pids = {server.facts()["pid"] for _ in range(5)}
-        assert server.process.pid not in pids
-        with server.client("/idle").accepted() as client:
-            assert client.texts(1) == ["ready"]
-            server.process.send_signal(signal.SIGTERM)
-            assert client.close_code() == 1012
-            server.process.wait(SECONDS)

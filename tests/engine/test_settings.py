@@ -6,6 +6,7 @@ from dataclasses import fields
 
 import pytest
 
+from trunkline.engine import DeflateSettings
 from trunkline.engine.settings import EngineSettings, from_environment
 
 
@@ -20,6 +21,7 @@ from trunkline.engine.settings import EngineSettings, from_environment
         ("HANDSHAKE_TIMEOUT", "", None),
         ("COMPRESSION", "off", False),
         ("COMPRESSION", "True", True),
+        ("COMPRESSION", "takeover", DeflateSettings(context_takeover=True)),
     ],
 )
 def test_a_variable_sets_its_limit_and_no_other(name: str, text: str, value: object) -> None:
@@ -35,11 +37,16 @@ def test_without_variables_the_settings_stay_the_same_object() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "kind"),
-    [("MAX_MESSAGE", "1M", "int"), ("COMPRESSION", "maybe", "bool"), ("SEND_TIMEOUT", "soon", "float | None")],
+    ("name", "text", "words"),
+    [
+        ("MAX_MESSAGE", "1M", "a whole number"),
+        ("CLOSE_TIMEOUT", "none", "seconds"),
+        ("SEND_TIMEOUT", "soon", "seconds or none"),
+        ("COMPRESSION", "maybe", "on, off or takeover"),
+    ],
 )
-def test_a_value_of_another_type_is_refused_with_the_name_of_its_variable(name: str, text: str, kind: str) -> None:
-    with pytest.raises(ValueError, match=f"TRUNKLINE_WS_{name} is of type {kind.replace('|', '.')}, but got '{text}'"):
+def test_a_value_of_another_type_is_refused_with_the_name_of_its_variable(name: str, text: str, words: str) -> None:
+    with pytest.raises(ValueError, match=f"^expected {words} as TRUNKLINE_WS_{name}, but got '{text}'$"):
         from_environment(EngineSettings(), {f"TRUNKLINE_WS_{name}": text})
 
 
@@ -52,12 +59,23 @@ def test_a_value_of_another_type_is_refused_with_the_name_of_its_variable(name: 
         ({"ping_interval": 0}, "seconds above 0, or None for none, as ping_interval"),
         ({"send_timeout": float("nan")}, "as send_timeout"),
         ({"drain_window": -0.1}, "0 or more seconds as drain_window"),
+        ({"compression": "takeover"}, "context_takeover=True. as compression of EngineSettings, but got 'takeover'"),
+        ({"compression": None}, "expected True, False or for example DeflateSettings"),
     ],
 )
-def test_a_limit_that_makes_no_sense_is_refused(limits: dict[str, float], words: str) -> None:
+def test_a_limit_that_makes_no_sense_is_refused(limits: dict[str, object], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         EngineSettings(**limits)  # type: ignore[arg-type]  # that is what is tested
 
 
 def test_zero_is_allowed_where_it_means_at_once() -> None:
     assert EngineSettings(close_timeout=0, drain_window=0).close_timeout == 0
+
+
+def test_compression_is_off_or_has_its_settings() -> None:
+    mine = DeflateSettings(window_bits=9)
+    assert [EngineSettings(compression=value).deflate for value in (False, True, mine)] == [
+        None,
+        DeflateSettings(),
+        mine,
+    ]

@@ -38,7 +38,7 @@ def stalled(**settings: Any) -> Pair:
     return peer
 
 
-def later(connection: Connection, text: str) -> Callable[[], None]:
+def later(connection: Connection, text: str) -> Callable[[], object]:
     return lambda: connection.write_text(text)
 
 

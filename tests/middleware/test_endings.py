@@ -11,6 +11,7 @@ import pytest
 
 from tests.asgi_peer import AsgiPeer
 from trunkline.exceptions import HTTPException, WebSocketException
+from trunkline.messages import InvalidMessage
 from trunkline.middleware.endings import end_websocket, ending_of
 from trunkline.websockets import (
     WebSocketDisconnect,
@@ -37,6 +38,8 @@ CODES = [
     (HTTPException(500), 1011, "Internal Server Error"),
     (HTTPException(302), 1011, "Found"),
     (HTTPException(422, {"room": "unknown"}), 1008, ""),  # type: ignore[arg-type]
+    (InvalidMessage([], 1007), 1007, "the message cannot be decoded"),
+    (InvalidMessage([]), 1008, "the message is not of an expected type"),
     (WebSocketException(4001, "try room 2"), 4001, "try room 2"),
     (WebSocketException(1006, "not to be sent"), 1011, ""),
     (WebSocketException(0), 1011, ""),

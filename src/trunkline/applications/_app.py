@@ -48,8 +48,13 @@ class App(LifespanOwner, RouteMethods):
             for all, or a list such as `["same", "https://example.com", "https://*.example.com"]`. Left out, an App that
             is mounted in another one leaves it to that, and any other means `"same"`.
         trusted_proxies: Addresses and networks of proxies whose `X-Forwarded-Host` is believed in that check.
+        dependencies: A list of `Depends(function)`: solved before those of each route, as `Router` says.
+
+    Attributes:
+        dependency_overrides: For tests: what is called instead of a dependency, by that dependency.
 
     Raises:
+        DependencyError: A dependency could not be solved on one of the routes.
         RouteError: A route is not one of this framework, or two routes were given one name.
         TypeError: An exception handler cannot be one.
         OriginSettingError: `origins` or `trusted_proxies` say nothing sensible.
@@ -65,11 +70,14 @@ class App(LifespanOwner, RouteMethods):
         *,
         origins: str | Sequence[str] | None = None,
         trusted_proxies: Sequence[str] = (),
+        dependencies: Sequence[Any] | None = None,
     ) -> None:
         super().__init__()
         self.debug = debug
         self.state = State()
-        self.router: Router = AppRouter(self, routes, lifespan)
+        self.router: Router = AppRouter(self, routes, lifespan, dependencies)
+        self.dependencies = self.router.dependencies
+        self.dependency_overrides: dict[Callable[..., Any], Callable[..., Any]] = {}
         self.exception_handlers = dict(exception_handlers or {})
         for key, handler in self.exception_handlers.items():
             check_handler(key, handler)
@@ -95,10 +103,11 @@ class App(LifespanOwner, RouteMethods):
         """The router inside all middleware: errors, origins, the user's, exceptions."""
         handlers = dict(self.exception_handlers)
         unhandled = [handlers.pop(key) for key in _UNHANDLED if key in handlers]
-        app: ASGIApp = ExceptionMiddleware(self.router, handlers=handlers, debug=self.debug)
+        # What only passes through is entered by `call`: a coroutine less for every connection.
+        router: ASGIApp = self.router.call if type(self.router) is AppRouter else self.router
+        app: ASGIApp = ExceptionMiddleware(router, handlers=handlers, debug=self.debug)
         for cls, args, kwargs in reversed(self.user_middleware):
             app = cls(app, *args, **kwargs)
-        # What only passes through is entered by `call`: a coroutine less for every connection.
         app = OriginMiddleware(app, origins=self._origins, trusted_proxies=self._trusted_proxies).call
         return ServerErrorMiddleware(app, handler=unhandled[-1] if unhandled else None, debug=self.debug).call
 
@@ -119,7 +128,7 @@ class App(LifespanOwner, RouteMethods):
         """
         return self.router.url_path_for(name, **path_params)
 
-    def include_router(self, router: Router, prefix: str = "") -> None:
+    def include_router(self, router: Router, prefix: str = "", *, dependencies: Sequence[Any] | None = None) -> None:
         """Add copies of a router's routes, with their names, inside that router's middleware.
 
         Its lifespan runs inside this application's. Routes that are added to it later are not seen.
@@ -127,11 +136,13 @@ class App(LifespanOwner, RouteMethods):
         Args:
             router: The router.
             prefix: What the copies' paths begin with: empty, or begins with a slash and does not end with one.
+            dependencies: A list of `Depends(function)`: solved before those of the router.
 
         Raises:
             RouteError: The prefix is not one, or a route has no path to put it before.
+            DependencyError: A dependency could not be solved on one of the routes.
         """
-        self.router.include_router(router, prefix)
+        self.router.include_router(router, prefix, dependencies=dependencies)
 
     def add_middleware(self, middleware_class: MiddlewareFactory[P], *args: P.args, **kwargs: P.kwargs) -> None:
         """Put a middleware around all others so far.

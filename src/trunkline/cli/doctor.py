@@ -26,8 +26,9 @@ class Fact(NamedTuple):
     text: str
 
 
-REQUIRED = {"anyio": "anyio", "uvicorn": "uvicorn", "websockets": "websockets"}
+REQUIRED = {"anyio": "anyio", "pydantic": "pydantic", "uvicorn": "uvicorn", "websockets": "websockets"}
 OPTIONAL = {
+    "msgspec": "for typed messages as msgspec's Structs, and for MessagePack: pip install 'trunkline[msgspec]'",
     "uvloop": "a faster event loop; asyncio's own is used without it",
     "httptools": "a faster HTTP parser; h11 is used without it",
     "httpx2": "trunkline.testclient needs it for HTTP: pip install 'trunkline[testing]'",

@@ -48,7 +48,7 @@ def _engine_settings(drain: float | None, engine: Sequence[str]) -> None:
     """Put our options into the environment.
 
     Raises:
-        click.UsageError: There is no such setting, or its value is of the wrong type.
+        click.UsageError: There is no such setting, or its value, or that of a variable, is not what it takes.
     """
     chosen = dict(setting.partition("=")[::2] for setting in engine)
     if drain is not None:
@@ -58,7 +58,7 @@ def _engine_settings(drain: float | None, engine: Sequence[str]) -> None:
         raise click.UsageError(f"--engine takes NAME=VALUE, but there is no setting {name!r}; there are: {_NAMES}")
     variables = {PREFIX + name.upper(): value for name, value in chosen.items()}
     try:
-        from_environment(EngineSettings(), variables)
+        from_environment(EngineSettings(), {**os.environ, **variables})
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     os.environ.update(variables)

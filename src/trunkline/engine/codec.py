@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from trunkline.engine.events import BadData, TooBig
@@ -35,6 +36,9 @@ def _choose() -> Any:
         raise ValueError(f"TRUNKLINE_CODEC is 'pure' or not set, but it is {wanted!r}")
     if not wanted:
         try:
+            # Both or none: they are compiled together.
+            if find_spec("trunkline.engine._channel_native") is None:
+                raise ImportError("trunkline.engine._channel_native is not built")
             return importlib.import_module("trunkline.engine._codec")
         except ImportError as error:
             logger.warning(

@@ -1,18 +1,16 @@
 """One open WebSocket: the bytes of a transport on one side, messages for the application on the other.
 
-The connection is a `Line`, gives ASGI's `receive` and `send`, and is the transport's protocol from accept on.
+The connection is a `Line`, gives ASGI's `receive`, and is the transport's protocol from accept on. What runs for each
+message is its `Channel`; here is what decides beside it.
 
-**In.** Every read is decoded at once, in the loop's read buffer, and its messages are appended to `messages`; whoever
-waits is woken once per read. Control frames are answered from there, however busy the application is. Reading pauses
-when the bound is reached (messages or bytes not yet taken) and goes on when all has been taken, so it never pauses
-inside a message while none is queued.
+**In.** Control frames are answered while they are read, however busy the application is. Reading pauses when the bound
+is reached (messages or bytes not yet taken) and goes on when all has been taken, so it never pauses inside a message
+while none is queued.
 
-**Out.** Frames are gathered in `_out` and leave in one write: when a receiver finds nothing more to take, at the end
-of the loop's tick, or when the high-water mark is reached. Then `writable` is false, and `drain` waits for the
-transport, for `send_timeout` at most: who reads nothing for so long is aborted, and the memory is free.
-
-What is left to `write_later` waits outside of the transport, which would copy it, and is called for a high-water mark's
-worth at a time. As long as something waits there, `writable` is false for everybody else, so nothing overtakes it.
+**Out.** Above the high-water mark `writable` is false, writes are refused, and `drain` waits for the transport, for
+`send_timeout` at most: who reads nothing for so long is aborted, and the memory is free. What is left to `write_later`
+waits outside of the transport, which would copy it, and is called for a high-water mark's worth at a time; as long as
+something waits there, `writable` is false for everybody else, so nothing overtakes it.
 
 **The end** has two halves, which may lie apart. It is *known* when `closed` is set: at once, whatever is unread. It
 *comes* for the peer when our last close frame leaves: after our own close at once; as the answer to the peer's close,
@@ -20,24 +18,26 @@ and for a violation, when the application asks for more than came before it, or 
 came before the end is still answered.
 
 Phases only go forward: opening -> open -> closing (our close frame is written, or there is nobody to write to) ->
-ended (the transport is gone). Outside of open nothing is written, and `closed` is set from closing on.
+ended (the transport is gone). Outside of open nothing is written (`speaking`), and `closed` is set from closing on;
+what comes counts until the peer has ended the connection (`hearing`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 import functools
 from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from trunkline.engine.codec import Decoder, binary_frame, close_frame, frame, frame_header, text_frame
+from trunkline.engine.channel import BINARY, TEXT, Channel
+from trunkline.engine.codec import Decoder, binary_frame, close_frame, frame, text_frame
 from trunkline.engine.events import Close, Ping, Pong, Violation
 from trunkline.engine.keepalive import Keepalive
 from trunkline.engine.shared import share_of
 from trunkline.states import CloseInfo
-from trunkline.turn import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -49,22 +49,15 @@ if TYPE_CHECKING:
 
 __all__ = ["LOST", "ClientGone", "Connection", "Phase"]
 
-# Payloads from here on are handed to the system apart from their headers: another copy would cost more.
-LARGE = 16 * 1024
 EARLY_BYTES = 64 * 1024
-TAKEN_MESSAGES = 256
 LAST_WORD = 0.5
 ABORT_AFTER = 1.0
 LOST = CloseInfo(1006, "")
+_PING, _PONG = 9, 10
 # The `frame_key` of connections without compression.
 _UNCOMPRESSED = "uncompressed"
-_TEXT, _BINARY, _PING, _PONG = 1, 2, 9, 10
 # Ends that no close frame told of, unless it gave a reason: ASGI's message has none then.
 _WITHOUT_REASON = (1006, 1012)
-
-# Before accept nothing is decoded: a decoder that has met its end ignores what is fed.
-_DEAF = Decoder(1)
-_DEAF.feed(b"\xff\xff", 2, [])
 
 
 class ClientGone(OSError):
@@ -83,7 +76,7 @@ class Phase(enum.IntEnum):
 OPENING, OPEN, CLOSING, ENDED = Phase
 
 
-class Connection(asyncio.BufferedProtocol):
+class Connection(Channel, asyncio.BufferedProtocol):
     """One WebSocket. Before accept it only keeps what a client sends that does not wait for the answer.
 
     Args:
@@ -95,40 +88,20 @@ class Connection(asyncio.BufferedProtocol):
 
     __slots__ = (
         "_answer",
-        "_base",
         "_broken",
-        "_callback",
         "_close_callbacks",
-        "_decoder",
-        "_deflate",
         "_drains",
         "_early",
         "_end_known",
-        "_later",
-        "_loop",
         "_on_end",
-        "_out",
-        "_out_bytes",
         "_pong_due",
-        "_read_paused",
-        "_share",
-        "_transport",
-        "_view",
-        "_waiter",
-        "_write_paused",
-        "closed",
-        "head",
-        "heard",
         "keepalive",
         "latency",
-        "messages",
         "phase",
         "receive",
-        "receiving",
         "send",
         "settings",
         "timer",
-        "writable",
     )
 
     def __init__(
@@ -138,38 +111,19 @@ class Connection(asyncio.BufferedProtocol):
         settings: EngineSettings,
         on_end: Callable[[], None],
     ) -> None:
-        self._loop = loop
-        self._transport = transport
+        super().__init__(loop, transport, settings, share_of(loop))
         self.settings = settings
         self._on_end: Callable[[], None] | None = on_end
         self.phase = OPENING
-        self.messages: list[str | bytes] = []
-        self.head = 0
-        self.receiving = Turn()
-        self.writable = False
-        self.closed: CloseInfo | None = None
-        self.heard = False
         self.latency: float | None = None
         self.receive: Any = None
         self.send: Any = None
         self.keepalive: Keepalive | None = None
         self.timer: asyncio.TimerHandle | None = None
-        self._share = share_of(loop)
-        self._view = self._share.read_buffer
         self._early: bytearray | None = None
-        self._decoder = _DEAF
-        self._deflate: Deflate | None = None
-        self._base = 0
-        self._callback: Callable[[], None] | None = None
         self._close_callbacks: list[Callable[[CloseInfo], None]] | None = None
         self._end_known: asyncio.Future[None] | None = None
-        self._waiter: asyncio.Future[None] | None = None
         self._drains: list[asyncio.Future[None]] | None = None
-        self._later: deque[Callable[[], None]] | None = None
-        self._out: list[bytes] = []
-        self._out_bytes = 0
-        self._read_paused = False
-        self._write_paused = False
         self._answer: bytes | None = None
         self._broken = False
         self._pong_due: bytes | None = None
@@ -181,6 +135,7 @@ class Connection(asyncio.BufferedProtocol):
         if self.phase is not OPENING:
             raise RuntimeError("the limits of a connection are set before it is accepted")
         self.settings = replace(self.settings, **limits)
+        self._limit(self.settings)
 
     def hold(self, data: bytes) -> None:
         """Keep what has come before its time, within a bound."""
@@ -195,8 +150,10 @@ class Connection(asyncio.BufferedProtocol):
     def open(self, deflate: Deflate | None) -> None:
         """The handshake has been answered: frames may come and go."""
         self._deflate = deflate
+        self._threshold = 0 if deflate is None else deflate.threshold
         self._decoder = Decoder(self.settings.max_message, None if deflate is None else deflate.inflate)
         self.phase = OPEN
+        self.hearing = self.speaking = True
         self.writable = not self._write_paused
         if self.settings.ping_interval is not None:
             self.keepalive = Keepalive(self._loop, self, self.settings.ping_interval, self.settings.ping_timeout)
@@ -214,36 +171,6 @@ class Connection(asyncio.BufferedProtocol):
         self._transport.close()
 
     # The transport's side
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        """The loop's read buffer. Has no effect: not every call is followed by a read."""
-        return self._view
-
-    def buffer_updated(self, nbytes: int) -> None:
-        """A read has filled the first bytes of the read buffer."""
-        self.feed(self._view, nbytes)
-
-    def feed(self, data: bytes | bytearray | memoryview, size: int) -> None:
-        """Take the first `size` bytes of `data` from the peer."""
-        self.heard = True
-        if self.phase is not OPEN or self._answer is not None:
-            self._feed_at_the_end(data, size)
-            return
-        messages = self.messages
-        if self.head >= TAKEN_MESSAGES:
-            # A reader that is never quite done would keep all that it has taken.
-            del messages[: self.head]
-            self.head = 0
-        events = self._decoder.feed(data, size, messages)
-        if events is not None:
-            self._handle(events)
-        if self.head < len(messages):
-            self._wake()
-            if (
-                len(messages) - self.head >= self.settings.inbound_messages
-                or self._decoder.received - self._base >= self.settings.inbound_bytes
-            ) and self.head < len(messages):
-                self._pause_reading()
 
     def _feed_at_the_end(self, data: bytes | bytearray | memoryview, size: int) -> None:
         """Of what comes behind the end, only the answer to our own close counts."""
@@ -285,7 +212,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._pong_due is not None:
             due, self._pong_due = self._pong_due, None
             self._pong(due)
-        self.writable = self.phase is OPEN
+        self.writable = self.speaking
         if self._later is not None:
             self._write_later_ones()
         self._release_drains()
@@ -308,7 +235,7 @@ class Connection(asyncio.BufferedProtocol):
             # RFC 6455 section 5.5.3: only the latest ping needs an answer.
             self._pong_due = payload
         else:
-            self.write_frame(frame(_PONG, payload))
+            self._put(frame(_PONG, payload))
 
     def _pause_reading(self) -> None:
         if self._read_paused or self.phase > OPEN:
@@ -330,7 +257,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def ping(self, payload: bytes) -> None:
         """Send a ping."""
-        self.write_frame(frame(_PING, payload))
+        self._put(frame(_PING, payload))
 
     def give_up(self) -> None:
         """The peer does not answer pings."""
@@ -338,57 +265,18 @@ class Connection(asyncio.BufferedProtocol):
 
     # The application's side: in
 
-    async def next(self) -> str | bytes | None:
-        """The next message, waiting for it; None once all has been taken and the connection has ended."""
-        turn = self.receiving
-        if turn.taken:
-            await turn.wait()
-        turn.taken = True
-        try:
-            while self.head >= len(self.messages):
-                self._ask_for_more()
-                if self.closed is not None:
-                    return None
-                self._waiter = self._loop.create_future()
-                try:
-                    await self._waiter
-                finally:
-                    self._waiter = None
-            message = self.messages[self.head]
-            self.head += 1
-            return message
-        finally:
-            turn.give_back()
-
-    async def next_message(self) -> Message:
-        """The next as ASGI's `receive` gives it."""
-        if self.head < len(self.messages) and not self.receiving.taken:
-            # Already there: without a coroutine for it.
-            message: str | bytes | None = self.messages[self.head]
-            self.head += 1
-        else:
-            message = await self.next()
-        if isinstance(message, str):
-            return {"type": "websocket.receive", "text": message}
-        if message is not None:
-            return {"type": "websocket.receive", "bytes": message}
+    def disconnect_message(self) -> Message:
+        """What ASGI's `receive` gives when all has been taken and the end is known."""
         assert self.closed is not None
         code, reason = self.closed
         if not reason and code in _WITHOUT_REASON:
             return {"type": "websocket.disconnect", "code": code}
         return {"type": "websocket.disconnect", "code": code, "reason": reason}
 
-    def take_all(self) -> list[str | bytes]:
-        """All messages that have come, without waiting."""
-        taken = self.messages[self.head :]
-        self.head = len(self.messages)
-        self._ask_for_more()
-        return taken
-
     def on_message(self, callback: Callable[[], None] | None) -> None:
         """Call back when messages have come or the end is known, instead of having somebody wait; None to stop."""
         self._callback = callback
-        if callback is not None and (self.head < len(self.messages) or self.closed is not None):
+        if callback is not None and (self.unread or self.closed is not None):
             self._loop.call_soon(self._wake)
 
     def on_close(self, callback: Callable[[CloseInfo], None]) -> None:
@@ -415,29 +303,14 @@ class Connection(asyncio.BufferedProtocol):
         assert self.closed is not None
         return self.closed
 
-    def _ask_for_more(self) -> None:
-        """All has been taken: let go of it, send what is gathered, read on, and say the last word if it waits."""
-        if self.head:
-            self.messages.clear()
-            self.head = 0
-            self._base = self._decoder.received
-        if self._out:
-            self.flush()
-        if self.phase is not OPEN:
-            return
+    def _go_on(self) -> None:
+        """All has been taken: say the last word if it waits, or read on."""
         if self._answer is not None:
             self._say_last_word()
-        elif self._read_paused:
+        else:
             self._resume_reading()
 
-    def _wake(self) -> None:
-        if self._waiter is not None:
-            if not self._waiter.done():
-                self._waiter.set_result(None)
-        elif self._callback is not None:
-            self._guarded(self._callback)
-
-    def _guarded(self, callback: Callable[..., None], *args: object) -> None:
+    def _guarded(self, callback: Callable[..., object], *args: object) -> None:
         """Call into the application; its errors are its own, not the transport's."""
         try:
             callback(*args)
@@ -458,66 +331,10 @@ class Connection(asyncio.BufferedProtocol):
         if deflate is None or len(data) < deflate.threshold:
             return text_frame(data) if isinstance(data, str) else binary_frame(data)
         if isinstance(data, str):
-            return frame(_TEXT, deflate.compress(data.encode()), True)
-        return frame(_BINARY, deflate.compress(data), True)
+            return frame(TEXT, deflate.compress(data.encode()), True)
+        return frame(BINARY, deflate.compress(data), True)
 
-    def write_text(self, data: str) -> None:
-        """Write a text message."""
-        if self._deflate is None:
-            self.write_frame(text_frame(data))
-        else:
-            self.write_frame(self.make_frame(data))
-
-    def write_bytes(self, data: bytes) -> None:
-        """Write a binary message."""
-        if (
-            len(data) >= LARGE
-            and type(data) is bytes
-            and (self._deflate is None or len(data) < self._deflate.threshold)
-        ):
-            self._write_large(data)
-        else:
-            self.write_frame(self.make_frame(data))
-
-    def write_frame(self, data: bytes) -> None:
-        """Write a ready-made frame."""
-        if self.phase is not OPEN:
-            return
-        if not self._out:
-            self._share.flush_soon(self, self._loop)
-        self._out.append(data)
-        self._out_bytes += len(data)
-        if self._out_bytes > self.settings.high_water:
-            self.writable = False
-
-    def _write_large(self, data: bytes) -> None:
-        """Write a binary message without another copy of it, behind what is gathered.
-
-        By two writes, which uvloop gathers: `writelines` of asyncio's transports forgets to pause the protocol on
-        several versions of Python (CVE-2024-12254).
-        """
-        if self.phase is not OPEN:
-            return
-        self.flush()
-        self._share.flush_soon(self, self._loop)
-        self._transport.write(frame_header(_BINARY, len(data)))
-        self._transport.write(data)
-        self._out_bytes += len(data)
-        if self._out_bytes > self.settings.high_water:
-            self.writable = False
-
-    def flush(self) -> None:
-        """Hand all that is gathered to the transport, in one write."""
-        out = self._out
-        if out:
-            self._transport.write(out[0] if len(out) == 1 else b"".join(out))
-            out.clear()
-        self._out_bytes = 0
-        self.writable = self.phase is OPEN and not self._write_paused
-        if self._later is not None:
-            self._write_later_ones()
-
-    def write_later(self, write: Callable[[], None]) -> None:
+    def write_later(self, write: Callable[[], object]) -> None:
         """Call `write` when a write is welcome, behind all that was written or left to this before."""
         if self.phase is not OPEN:
             self._guarded(write)
@@ -539,16 +356,18 @@ class Connection(asyncio.BufferedProtocol):
             self._later = later
             self.writable = False
 
-    async def write_in_turn(self, write: Callable[[], None]) -> None:
+    async def write_in_turn(self, write: Callable[[], object]) -> None:
         """Write when it is welcome, behind what was left to `write_later`, or not at all if this is cancelled.
+
+        Args:
+            write: Writes, and says whether that was welcome.
 
         Raises:
             OSError: The connection has ended, or has not become writable within the send limit and was aborted.
         """
         if self._later is None:
-            if not self.writable:
+            while not write():
                 await self.drain()
-            write()
             return
         written = self._loop.create_future()
 
@@ -714,6 +533,7 @@ class Connection(asyncio.BufferedProtocol):
     def _end_with(self, event: Close | Violation, answer: bytes) -> None:
         """The peer has ended the connection, politely or not: answer when what came before has been answered."""
         self._answer = answer
+        self.hearing = False
         self._broken = isinstance(event, Violation)
         self._stop_pings()
         self._arm(LAST_WORD, self._say_last_word)
@@ -731,7 +551,7 @@ class Connection(asyncio.BufferedProtocol):
     def _write_close(self, data: bytes) -> None:
         # What waits must not follow the close frame.
         later, self._later = self._later, None
-        self.write_frame(data)
+        self._put(data)
         self.flush()
         self._later = later
         self._shut()
@@ -739,7 +559,7 @@ class Connection(asyncio.BufferedProtocol):
     def _shut(self) -> None:
         """From now on nothing is written."""
         self.phase = max(self.phase, CLOSING)
-        self.writable = False
+        self.hearing = self.speaking = self.writable = False
         self._release_drains()
         self._stop_pings()
         later, self._later = self._later, None
@@ -764,7 +584,9 @@ class Connection(asyncio.BufferedProtocol):
         self._arm(ABORT_AFTER, self.abort)
         self._resume_reading()
         if self._can_write_eof():
-            self._transport.write_eof()
+            # A peer that has reset the connection already: the loop is about to say so.
+            with contextlib.suppress(OSError):
+                self._transport.write_eof()
 
     def _can_write_eof(self) -> bool:
         can: Callable[[], bool] = getattr(self._transport, "can_write_eof", bool)

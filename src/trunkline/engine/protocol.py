@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
 from trunkline.engine.connection import CLOSING, OPEN, OPENING, ClientGone, Connection
-from trunkline.engine.deflate import Deflate, DeflateSettings, negotiate
+from trunkline.engine.deflate import Deflate, negotiate
 from trunkline.engine.handshake import (
     DenialResponse,
     HandshakeError,
@@ -49,8 +49,9 @@ if TYPE_CHECKING:
 __all__ = ["WebSocketProtocol"]
 
 SHUTDOWN_DEADLINE = 10.0
+# Somebody who has just saved a file waits for it.
+RELOAD_DEADLINE = 0.5
 LAST_CANCEL = 1.0
-_DEFLATE = DeflateSettings()
 
 # uvicorn's option, its default, our setting: an option that was left at its default leaves ours as it is.
 _OPTIONS = (
@@ -68,8 +69,9 @@ logger = logging.getLogger("uvicorn.error")
 def _settings(config: Config, settings: EngineSettings) -> EngineSettings:
     """Ours, then uvicorn's options, then our environment variables."""
     changes = {ours: getattr(config, name) for name, default, ours in _OPTIONS if getattr(config, name) != default}
-    if changes.get("ping_interval") == 0:
-        changes["ping_interval"] = None  # uvicorn: 0 is for none, too
+    for name in ("ping_interval", "ping_timeout"):
+        if changes.get(name) == 0:
+            changes[name] = None  # as uvicorn takes the interval; a timeout of 0 can mean nothing else
     return from_environment(replace(settings, **changes))
 
 
@@ -308,14 +310,21 @@ class WebSocketProtocol(asyncio.Protocol):
         if not self._connected:
             self._connected = True
             return {"type": "websocket.connect"}
-        return await self._connection.next_message()
+        connection = self._connection
+        message = connection.take()
+        if message is None:
+            await connection.arrival()
+            message = connection.take()
+        if isinstance(message, str):
+            return {"type": "websocket.receive", "text": message}
+        if message is not None:
+            return {"type": "websocket.receive", "bytes": message}
+        return connection.disconnect_message()
 
     async def _send(self, message: Message) -> None:
         connection = self._connection
         if connection.phase is OPEN and message["type"] == "websocket.send":
-            if connection.writable:
-                _write(connection, message)
-            else:
+            if not _write(connection, message):
                 await connection.write_in_turn(functools.partial(_write, connection, message))
             return
         following = next_application_state(self._state, message)
@@ -329,7 +338,8 @@ class WebSocketProtocol(asyncio.Protocol):
         connection, request = self._connection, self._request
         assert request is not None
         subprotocol = message.get("subprotocol")
-        agreement = negotiate(request.extensions, _DEFLATE) if connection.settings.compression else None
+        deflate = connection.settings.deflate
+        agreement = negotiate(request.extensions, deflate) if deflate else None
         response = build_accept(
             request,
             subprotocol=subprotocol,
@@ -349,7 +359,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._request = None  # the scope has what is still needed of it
         self._stop_timer()
         self.transport.write(response)
-        connection.open(None if agreement is None else Deflate(agreement, _DEFLATE))
+        connection.open(Deflate(agreement, deflate) if agreement and deflate else None)
         # Never from inside `data_received`: uvicorn and uvloop are in the middle of their own hand-over there.
         self._loop.call_soon(self._switch)
 
@@ -401,15 +411,21 @@ class WebSocketProtocol(asyncio.Protocol):
         if self._stopping:
             return
         self._stopping = True
-        window, timeout = self._connection.settings.drain_window, self._config.timeout_graceful_shutdown
-        if timeout is not None:
-            window = min(window, timeout)
+        window, deadline = self._time_to_drain()
         if self._connection.phase is OPEN and window:
             self._loop.call_later(random.uniform(0, window), self._end_connection)
         else:
             self._end_connection()
-        deadline = max(SHUTDOWN_DEADLINE, window + 1) if timeout is None else timeout
         self._loop.call_later(deadline, self._cancel)
+
+    def _time_to_drain(self) -> tuple[float, float]:
+        """Seconds over which the closes are spread, and seconds until everything has to be over."""
+        if self._config.should_reload:
+            return 0.0, RELOAD_DEADLINE
+        window, timeout = self._connection.settings.drain_window, self._config.timeout_graceful_shutdown
+        if timeout is None:
+            return window, max(SHUTDOWN_DEADLINE, window + 1)
+        return min(window, timeout), timeout
 
     def _end_connection(self) -> None:
         phase = self._connection.phase
@@ -423,6 +439,7 @@ class WebSocketProtocol(asyncio.Protocol):
     def _cancel(self) -> None:
         self._connection.abort()
         if self._task is not None and not self._task.done():
+            logger.warning("%s: the handler has not ended in time and is cancelled.", self._place())
             self._task.cancel()
             self._loop.call_later(LAST_CANCEL, self._throw_out)
 
@@ -450,12 +467,11 @@ def _is_disconnect(error: BaseException) -> bool:
     return any(kind.__name__ == "WebSocketDisconnect" for kind in type(error).__mro__)
 
 
-def _write(connection: Connection, message: Message) -> None:
+def _write(connection: Connection, message: Message) -> bool:
     data = message.get("bytes")
     if data is not None:
-        connection.write_bytes(data)
-        return
+        return connection.write_bytes(data)
     text = message.get("text")
     if text is None:
         raise ValueError('websocket.send has neither "text" nor "bytes" (ASGI: exactly one of them is not None)')
-    connection.write_text(text)
+    return connection.write_text(text)

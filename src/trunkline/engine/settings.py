@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from trunkline.engine.deflate import DeflateSettings
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -29,10 +31,11 @@ class EngineSettings:
         handshake_timeout: Seconds from upgrade to accept.
         close_timeout: Seconds for the peer to answer a close frame, or to take the response that refuses it.
         drain_window: Seconds over which a server that stops spreads the closes of its connections (1012).
-        compression: Whether a client's offer of permessage-deflate (RFC 7692) is taken.
+        compression: Whether a client's offer of permessage-deflate (RFC 7692) is taken, or how: True is for
+            `DeflateSettings()`, which keeps no context.
 
     Raises:
-        ValueError: A number is below what makes sense.
+        ValueError: A number is below what makes sense, or `compression` is something else.
     """
 
     max_message: int = 16 * 1024 * 1024
@@ -45,16 +48,27 @@ class EngineSettings:
     handshake_timeout: float | None = 10.0
     close_timeout: float = 10.0
     drain_window: float = 0.0
-    compression: bool = True
+    compression: bool | DeflateSettings = True
 
     def __post_init__(self) -> None:
+        if not isinstance(self.compression, bool | DeflateSettings):
+            raise ValueError(
+                "expected True, False or for example DeflateSettings(context_takeover=True) as compression of "
+                f"EngineSettings, but got {self.compression!r}"
+            )
         for names, allowed, words in _BOUNDS:
             for name in names:
                 value = getattr(self, name)
                 if value is not None and not allowed(value):
                     raise ValueError(f"expected {words} as {name} of EngineSettings, but got {value!r}")
 
+    @property
+    def deflate(self) -> DeflateSettings | None:
+        """How messages are compressed; None for not at all."""
+        return _DEFLATE if self.compression is True else self.compression or None
 
+
+_DEFLATE = DeflateSettings()
 _BOUNDS: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
     (("max_message", "inbound_messages", "inbound_bytes", "high_water"), lambda number: number >= 1, "1 or more"),
     (
@@ -70,15 +84,18 @@ def _seconds(text: str) -> float | None:
     return None if text.lower() in ("none", "0", "") else float(text)
 
 
-def _switch(text: str) -> bool:
-    return {"1": True, "true": True, "on": True, "0": False, "false": False, "off": False}[text.lower()]
+_COMPRESSION: Mapping[str, bool | DeflateSettings] = {
+    **dict.fromkeys(("1", "true", "on"), True),
+    **dict.fromkeys(("0", "false", "off"), False),
+    "takeover": DeflateSettings(context_takeover=True),
+}
 
-
-_PARSE: Mapping[str, Callable[[str], Any]] = {
-    "int": int,
-    "float": float,
-    "float | None": _seconds,
-    "bool": _switch,
+# How the text of a variable is read, by the type of its setting, and what it may say.
+_READERS: Mapping[str, tuple[Callable[[str], Any], str]] = {
+    "int": (int, "a whole number"),
+    "float": (float, "seconds"),
+    "float | None": (_seconds, "seconds or none"),
+    "bool | DeflateSettings": (lambda text: _COMPRESSION[text.lower()], "on, off or takeover"),
 }
 
 
@@ -90,16 +107,16 @@ def from_environment(settings: EngineSettings, environ: Mapping[str, str] = os.e
         environ: The variables.
 
     Raises:
-        ValueError: A value is not of its setting's type, or below what makes sense.
+        ValueError: A value is not what its setting takes, or below what makes sense.
     """
     changes: dict[str, Any] = {}
     for field in fields(settings):
         text = environ.get(PREFIX + field.name.upper())
         if text is None:
             continue
-        kind = str(field.type)
+        read, words = _READERS[str(field.type)]
         try:
-            changes[field.name] = _PARSE[kind](text)
+            changes[field.name] = read(text)
         except (ValueError, KeyError):
-            raise ValueError(f"{PREFIX}{field.name.upper()} is of type {kind}, but got {text!r}") from None
+            raise ValueError(f"expected {words} as {PREFIX}{field.name.upper()}, but got {text!r}") from None
     return replace(settings, **changes) if changes else settings

@@ -1,7 +1,7 @@
 """A topic as one process sees it: who is in it here, and what is delivered to them.
 
 Connections that take the same frames stand together, so that a publication costs one frame for each group and, for each
-member, one look at its Line and one write. All others are asked one by one.
+member, one write to its Line. All others, and those whose Line does not take it, are asked one by one.
 
 With a history, `position` is that of the last publication delivered here, and each delivery must be the next one:
 a lower one is a duplicate and is skipped; behind a gap the room reads the history once for all its members, and what
@@ -324,9 +324,7 @@ class Room:
             frame = encoded.frame(next(iter(group)))
             self.deliveries += len(group)
             for line in group:
-                if line.writable:
-                    line.write_frame(frame)
-                else:
+                if not line.write_frame(frame):
                     busy.append(group[line])
         busy += self._others.values()
         self.deliveries += len(self._others)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from trunkline.exceptions import HTTPException, WebSocketException
+from trunkline.exceptions import HTTPException, WebSocketException, WebSocketRequestValidationError
+from trunkline.messages import InvalidMessage
 from trunkline.middleware.kin import is_a, lineage
 from trunkline.states import (
     CloseInfo,
@@ -62,12 +63,22 @@ def _of_json_error(_: json.JSONDecodeError | WebSocketPayloadError) -> CloseInfo
     return CloseInfo(1007, "the message is not valid JSON")
 
 
+def _of_invalid_message(exc: InvalidMessage) -> CloseInfo:
+    return CloseInfo(exc.close_code, exc.reason)
+
+
+def _of_validation_error(_: WebSocketRequestValidationError) -> CloseInfo:
+    return CloseInfo(_POLICY_VIOLATION, "the parameters of the handshake are invalid")
+
+
 _ENDINGS: Mapping[type[BaseException], Any] = {
     WebSocketException: _of_websocket_exception,
     HTTPException: _of_http_exception,
     WebSocketMessageTypeError: _of_message_type_error,
     json.JSONDecodeError: _of_json_error,
     WebSocketPayloadError: _of_json_error,
+    InvalidMessage: _of_invalid_message,
+    WebSocketRequestValidationError: _of_validation_error,
 }
 
 
@@ -80,6 +91,8 @@ def ending_of(exc: BaseException) -> CloseInfo:
     | `HTTPException` | 401: 3000, 403: 3003, 408: 3008, other 4xx: 1008, else 1011; its detail is the reason |
     | `WebSocketMessageTypeError` | 1003 |
     | `json.JSONDecodeError`, `WebSocketPayloadError` | 1007 |
+    | `InvalidMessage` | its own: 1003, 1007 or 1008 |
+    | `WebSocketRequestValidationError` | 1008 |
     | a group of one | as that one |
     | any other | 1011 without a reason |
 

@@ -12,11 +12,18 @@ raised on from there is marked as settled, and every middleware that it passes l
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from trunkline.concurrency import is_async_callable, run_in_threadpool
-from trunkline.exceptions import HTTPException, WebSocketException
+from trunkline.dependencies._pydantic import jsonable_errors
+from trunkline.exceptions import (
+    HTTPException,
+    RequestValidationError,
+    WebSocketException,
+    WebSocketRequestValidationError,
+)
 from trunkline.middleware.endings import PEER_IS_GONE, end_websocket, ending_of
 from trunkline.middleware.kin import is_a, lineage
 from trunkline.requests import Request
@@ -29,6 +36,8 @@ if TYPE_CHECKING:
     from trunkline.types import ASGIApp, ExceptionHandler, Message, Receive, Scope, Send
 
 __all__ = ["ExceptionMiddleware", "end_websocket", "handle_websocket_exception"]
+
+logger = logging.getLogger("trunkline")
 
 _KEY = "trunkline.exception_handlers"
 _DENIAL = "websocket.http.response"
@@ -182,9 +191,9 @@ class ExceptionMiddleware:
     """Answers exceptions by their handlers; the innermost middleware of an `App`.
 
     `HTTPException` and `WebSocketException` have handlers from the start, which Starlette's exceptions of these names
-    meet too. On a WebSocket, a response that a handler returns is sent as a denial response before `accept` (a plain
-    refusal where the server cannot); an accepted connection that the handler leaves open is closed with the code of
-    the exception (`end_websocket`).
+    meet too, and so have invalid parameters: 422, or a close with 1008. On a WebSocket, a response that a handler
+    returns is sent as a denial response before `accept` (a plain refusal where the server cannot); an accepted
+    connection that the handler leaves open is closed with the code of the exception (`end_websocket`).
 
     Args:
         app: The application to wrap.
@@ -202,6 +211,8 @@ class ExceptionMiddleware:
         self._by_class: dict[Any, ExceptionHandler] = {
             HTTPException: self.http_exception,
             WebSocketException: self.websocket_exception,
+            RequestValidationError: self.request_validation_error,
+            WebSocketRequestValidationError: self.websocket_validation_error,
         }
         for key, handler in (handlers or {}).items():
             self.add_exception_handler(key, handler)
@@ -251,8 +262,23 @@ class ExceptionMiddleware:
     async def websocket_exception(self, websocket: WebSocket[Any], exc: Any) -> None:
         """Close with the code and reason of a `WebSocketException`."""
         _check_can_be_told(websocket, exc)
+        if websocket.scope["type"] != "websocket":
+            exc.add_note("Raised for an HTTP request, which has no close code; raise HTTPException, which serves both.")
+            raise exc
         with suppress(*PEER_IS_GONE):
             await websocket.close(code=exc.code, reason=exc.reason)
+
+    async def request_validation_error(self, request: Request[Any], exc: Any) -> Response:
+        """Answer 422 with the errors of a `RequestValidationError`, in FastAPI's shape."""
+        _check_can_be_told(request, exc)
+        return JSONResponse({"detail": jsonable_errors(exc.errors())}, status_code=422)
+
+    async def websocket_validation_error(self, websocket: WebSocket[Any], exc: Any) -> None:
+        """Log the errors of a `WebSocketRequestValidationError`, without what was sent, and close with 1008."""
+        _check_can_be_told(websocket, exc)
+        logger.warning("a WebSocket to %r was refused: %s", websocket.scope["path"], exc)
+        with suppress(*PEER_IS_GONE):
+            await websocket.close(*ending_of(exc))
 
 
 _OPEN = frozenset({WebSocketState.CONNECTING, WebSocketState.CONNECTED})

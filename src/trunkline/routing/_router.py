@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
+from trunkline._injection import guarded
 from trunkline.datastructures import URL, URLPath, parse_host
 from trunkline.exceptions import HTTPException
 from trunkline.middleware.exceptions import has_handlers
 from trunkline.responses import PlainTextResponse, RedirectResponse
+from trunkline.routing._decorators import RouteDecorators
 from trunkline.routing._index import RouteIndex, RouteList, check_routes
 from trunkline.routing._lifespan import as_lifespan, both_lifespans, run_lifespan
 from trunkline.routing._middleware import SharedMiddleware, wrap_middleware
@@ -31,9 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
 
     from trunkline.middleware import Middleware
+    from trunkline.routing._routes import Wrap
     from trunkline.types import ASGIApp, Lifespan, Receive, Scope, Send
-
-Endpoint = TypeVar("Endpoint", bound="Callable[..., Any]")
 
 
 class _Nested:
@@ -194,6 +195,12 @@ class Host(_Nested, BaseRoute):
             raise NoMatchFound(name, path_params)
         return URLPath(url, url.protocol, host)
 
+    def with_prefix(self, prefix: str, wrap: Wrap, dependencies: Sequence[Any] = ()) -> Host:
+        # A mount, because it shows the routes inside its middleware.
+        mount = Mount(prefix, self.app)
+        mount.app = wrap(guarded(mount.app, mount.types, dependencies, self.param_convertors))
+        return Host(self.host, Router([mount]), self.name)
+
     def handle(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         return self.app(scope, receive, send)
 
@@ -206,14 +213,17 @@ class Host(_Nested, BaseRoute):
         return f"{type(self).__name__}(host={self.host!r}, name={self.name or ''!r}, app={self.app!r})"
 
 
-class RouteMethods:
+class RouteMethods(RouteDecorators):
     """The ways to add a route, for whatever has `routes`: the router and the application.
 
     Raises, all of them:
         RouteError: The path is not one, or the name is taken by another route with the same parameters and both
             names were given; where a function gave one of them, a warning is logged.
         EndpointError: The endpoint cannot be called.
+        DependencyError: A parameter of it, or of a dependency, could not be filled on any connection.
     """
+
+    dependencies: tuple[Any, ...] = ()
 
     @property
     def routes(self) -> list[BaseRoute]:
@@ -221,6 +231,7 @@ class RouteMethods:
         raise NotImplementedError
 
     def _add(self, route: BaseRoute) -> None:
+        route = with_dependencies(route, self.dependencies)
         check_name(route, self.routes)
         self.routes.append(route)
 
@@ -231,13 +242,31 @@ class RouteMethods:
         methods: Collection[str] | None = None,
         name: str | None = None,
         include_in_schema: bool = True,
+        *,
+        dependencies: Sequence[Any] | None = None,
     ) -> None:
         """Add a `Route`."""
-        self._add(Route(path, endpoint, methods=methods, name=name, include_in_schema=include_in_schema))
+        self._add(
+            Route(
+                path,
+                endpoint,
+                methods=methods,
+                name=name,
+                include_in_schema=include_in_schema,
+                dependencies=dependencies,
+            )
+        )
 
-    def add_websocket_route(self, path: str, endpoint: Callable[..., Any], name: str | None = None) -> None:
+    def add_websocket_route(
+        self,
+        path: str,
+        endpoint: Callable[..., Any],
+        name: str | None = None,
+        *,
+        dependencies: Sequence[Any] | None = None,
+    ) -> None:
         """Add a `WebSocketRoute`."""
-        self._add(WebSocketRoute(path, endpoint, name=name))
+        self._add(WebSocketRoute(path, endpoint, name=name, dependencies=dependencies))
 
     def mount(self, path: str, app: ASGIApp, name: str | None = None) -> None:
         """Add a `Mount`."""
@@ -246,56 +275,6 @@ class RouteMethods:
     def host(self, host: str, app: ASGIApp, name: str | None = None) -> None:
         """Add a `Host`."""
         self._add(Host(host, app, name))
-
-    def route(
-        self, path: str, methods: Collection[str] | None = None, name: str | None = None, include_in_schema: bool = True
-    ) -> Callable[[Endpoint], Endpoint]:
-        """Decorate the endpoint of a `Route`."""
-
-        def decorate(endpoint: Endpoint) -> Endpoint:
-            self.add_route(path, endpoint, methods, name, include_in_schema)
-            return endpoint
-
-        return decorate
-
-    def websocket(self, path: str, name: str | None = None) -> Callable[[Endpoint], Endpoint]:
-        """Decorate the endpoint of a `WebSocketRoute`."""
-
-        def decorate(endpoint: Endpoint) -> Endpoint:
-            self.add_websocket_route(path, endpoint, name)
-            return endpoint
-
-        return decorate
-
-    websocket_route = websocket
-
-    def get(self, path: str, name: str | None = None) -> Callable[[Endpoint], Endpoint]:
-        """Decorate the endpoint for GET and HEAD."""
-        return self.route(path, ["GET"], name)
-
-    def head(self, path: str, name: str | None = None) -> Callable[[Endpoint], Endpoint]:
-        """Decorate the endpoint for HEAD."""
-        return self.route(path, ["HEAD"], name)
-
-    def post(self, path: str, name: str | None = None) -> Callable[[Endpoint], Endpoint]:
-        """Decorate the endpoint for POST."""
-        return self.route(path, ["POST"], name)
-
-    def put(self, path: str, name: str | None = None) -> Callable[[Endpoint], Endpoint]:
-        """Decorate the endpoint for PUT."""
-        return self.route(path, ["PUT"], name)
-
-    def patch(self, path: str, name: str | None = None) -> Callable[[Endpoint], Endpoint]:
-        """Decorate the endpoint for PATCH."""
-        return self.route(path, ["PATCH"], name)
-
-    def delete(self, path: str, name: str | None = None) -> Callable[[Endpoint], Endpoint]:
-        """Decorate the endpoint for DELETE."""
-        return self.route(path, ["DELETE"], name)
-
-    def options(self, path: str, name: str | None = None) -> Callable[[Endpoint], Endpoint]:
-        """Decorate the endpoint for OPTIONS."""
-        return self.route(path, ["OPTIONS"], name)
 
 
 class Router(RouteMethods):
@@ -314,9 +293,12 @@ class Router(RouteMethods):
             ASGI spec) if left out.
         lifespan: Given the application, an asynchronous context manager that may give a mapping as state.
         middleware: Around all of this; the first is the outermost.
+        dependencies: A list of `Depends(function)`: solved before those of each route that is given here, added,
+            mounted or included; not before those that are put into the list of `routes` afterwards.
 
     Raises:
         RouteError: A route is not one of this framework, or two routes were given one name.
+        DependencyError: A dependency could not be solved on one of the routes.
     """
 
     def __init__(
@@ -327,8 +309,11 @@ class Router(RouteMethods):
         lifespan: Lifespan[Any] | None = None,
         *,
         middleware: Sequence[Middleware] | None = None,
+        dependencies: Sequence[Any] | None = None,
     ) -> None:
-        self.routes = routes or []
+        self.dependencies = tuple(dependencies or ())
+        check_routes(routes or ())
+        self.routes = [with_dependencies(route, self.dependencies) for route in routes or ()]
         self.redirect_slashes = redirect_slashes
         self.default = self.not_found if default is None else default
         self.lifespan_context = as_lifespan(lifespan)
@@ -360,6 +345,10 @@ class Router(RouteMethods):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.middleware_stack(scope, receive, send)
+
+    def call(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """As `__call__`, without a coroutine of its own for what only passes through."""
+        return self.middleware_stack(scope, receive, send)
 
     def app(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """The router inside its middleware. Without a coroutine of its own, because it only passes through."""
@@ -424,7 +413,7 @@ class Router(RouteMethods):
                 continue
         raise NoMatchFound(name, path_params, self.routes)
 
-    def include_router(self, router: Router, prefix: str = "") -> None:
+    def include_router(self, router: Router, prefix: str = "", *, dependencies: Sequence[Any] | None = None) -> None:
         """Add copies of another router's routes, with their names, inside that router's middleware.
 
         Its lifespan runs inside this one's. Routes that are added to it later are not seen.
@@ -432,15 +421,17 @@ class Router(RouteMethods):
         Args:
             router: The other one.
             prefix: What the copies' paths begin with: empty, or begins with a slash and does not end with one.
+            dependencies: A list of `Depends(function)`: solved before those of the other router.
 
         Raises:
             RouteError: The prefix is not one, the router is this one, or a route has no path to put it before.
+            DependencyError: A dependency could not be solved on one of the routes.
         """
         check_prefix(prefix)
         if router is self:
             raise RouteError("a router cannot include itself; use Mount to serve it below another path too")
         shared = SharedMiddleware(router.middleware)
-        for route in [_prefixed(route, prefix, shared.around) for route in router.routes]:
+        for route in [route.with_prefix(prefix, shared.around, dependencies or ()) for route in router.routes]:
             self._add(route)
         self.lifespan_context = both_lifespans(self.lifespan_context, router.lifespan_context)
 
@@ -461,12 +452,6 @@ def check_prefix(prefix: str) -> None:
         )
 
 
-def _prefixed(route: BaseRoute, prefix: str, wrap: Callable[[ASGIApp], ASGIApp]) -> BaseRoute:
-    if isinstance(route, PathRoute):
-        return route.with_prefix(prefix, wrap)
-    if isinstance(route, Host):
-        # A mount, because it shows the routes inside its middleware.
-        mount = Mount(prefix, route.app)
-        mount.app = wrap(mount.app)
-        return Host(route.host, Router([mount]), route.name)
-    raise RouteError(f"only Route, WebSocketRoute, Mount and Host can be included, but got {route!r}; mount its router")
+def with_dependencies(route: BaseRoute, dependencies: Sequence[Any]) -> BaseRoute:
+    """A route whose dependencies begin with these; the route itself where there are none."""
+    return route.with_prefix("", lambda app: app, dependencies) if dependencies else route

@@ -9,6 +9,7 @@ import functools
 import sys
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
+from trunkline._injection import endpoint_app, guarded
 from trunkline.datastructures import URLPath
 from trunkline.endpoints import (
     check_http_endpoint,
@@ -16,8 +17,6 @@ from trunkline.endpoints import (
     get_name,
     is_function,
     method_not_allowed,
-    request_response,
-    websocket_session,
 )
 from trunkline.exceptions import TrunklineError
 from trunkline.responses import PlainTextResponse
@@ -31,6 +30,8 @@ if TYPE_CHECKING:
     from trunkline.convertors import Convertor
     from trunkline.middleware import Middleware
     from trunkline.types import ASGIApp, Receive, Scope, Send
+
+    Wrap = Callable[[ASGIApp], ASGIApp]
 
 
 class Match(enum.Enum):
@@ -119,6 +120,17 @@ class BaseRoute:
         """
         raise NotImplementedError
 
+    def with_prefix(self, prefix: str, wrap: Wrap, dependencies: Sequence[Any] = ()) -> BaseRoute:
+        """A copy below `prefix`, its application wrapped, with dependencies before its own.
+
+        Raises:
+            RouteError: This kind of route cannot be copied so.
+        """
+        raise RouteError(
+            f"only Route, WebSocketRoute, Mount and Host can be included or have dependencies, but got {self!r}; "
+            "mount its router, or give it the dependencies itself"
+        )
+
     def handle(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve a connection that this route fits. An `async def` in a subclass, as usual."""
         raise NotImplementedError
@@ -158,11 +170,10 @@ class PathRoute(BaseRoute):
     def _pattern(self) -> str:
         return self.path
 
-    def with_prefix(self, prefix: str, wrap: Callable[[ASGIApp], ASGIApp]) -> Self:
-        """A copy below `prefix`, its application wrapped."""
+    def with_prefix(self, prefix: str, wrap: Wrap, dependencies: Sequence[Any] = ()) -> Self:
         route = copy.copy(self)
         route._set_path(prefix + self.path)
-        route.app = wrap(self.app)
+        route.app = wrap(guarded(self.app, self.types, dependencies, self.param_convertors))
         return route
 
     @property
@@ -216,7 +227,32 @@ class EndpointRoute(PathRoute):
 
     name: str
     endpoint: Callable[..., Any]
+    dependencies: tuple[Any, ...]
     has_explicit_name: bool = False
+    _wraps: tuple[Wrap, ...]
+
+    def _set_app(self, middleware: Sequence[Middleware] | None, dependencies: Sequence[Any] | None) -> None:
+        self.dependencies = tuple(dependencies or ())
+        self._wraps = (functools.partial(wrap_middleware, middleware=middleware),)
+        self.app = self._make_app()
+
+    def _make_app(self) -> ASGIApp:
+        app = endpoint_app(self.endpoint, self.protocol, self.param_convertors, self.dependencies)
+        for wrap in self._wraps:
+            app = wrap(app)
+        return app
+
+    def with_prefix(self, prefix: str, wrap: Wrap, dependencies: Sequence[Any] = ()) -> Self:
+        """A copy below `prefix`, its application wrapped, with dependencies before its own.
+
+        Its plan is made anew where there is more to solve, or where names of the prefix may mean parameters now.
+        """
+        route = copy.copy(self)
+        route._set_path(prefix + self.path)
+        route.dependencies = (*dependencies, *self.dependencies)
+        route._wraps = (*self._wraps, wrap)
+        route.app = route._make_app() if dependencies or "{" in prefix else wrap(self.app)
+        return route
 
     def _set_name(self, name: str | None) -> None:
         self.has_explicit_name = name is not None
@@ -237,16 +273,19 @@ class Route(EndpointRoute):
 
     Args:
         path: Begins with a slash; `{name}` and `{name:convertor}` are parameters.
-        endpoint: A function of the `Request` that returns a `Response` (in a worker thread unless async), an
-            `HTTPEndpoint`, or any other ASGI application that is not a function.
+        endpoint: A function of the `Request`, or of parameters as `trunkline.dependencies` says, that returns a
+            `Response` or what becomes JSON (in a worker thread unless async); an `HTTPEndpoint`; or any other ASGI
+            application that is not a function.
         methods: The HTTP methods; `GET` if left out for a function, else all. `GET` includes `HEAD`.
         name: For `url_for`; the name of the function or class if left out.
         include_in_schema: Kept for tools that list routes.
         middleware: Around this endpoint only; the first is the outermost.
+        dependencies: A list of `Depends(function)`: solved before the endpoint's own, their values are not used.
 
     Raises:
         RouteError: The path is not one.
         EndpointError: The endpoint cannot be called.
+        DependencyError: A parameter of it, or of a dependency, could not be filled on any connection.
     """
 
     types = ("http",)
@@ -261,6 +300,7 @@ class Route(EndpointRoute):
         name: str | None = None,
         include_in_schema: bool = True,
         middleware: Sequence[Middleware] | None = None,
+        dependencies: Sequence[Any] | None = None,
     ) -> None:
         check_path(path)
         check_http_endpoint(endpoint)
@@ -268,10 +308,9 @@ class Route(EndpointRoute):
         self.include_in_schema = include_in_schema
         self._set_name(name)
         self._set_path(path)
-        if is_function(endpoint):
-            endpoint = request_response(endpoint)
-            methods = ["GET"] if methods is None else methods
-        self.app = wrap_middleware(endpoint, middleware)
+        self._set_app(middleware, dependencies)
+        if is_function(endpoint) and methods is None:
+            methods = ["GET"]
         self.methods = None if methods is None else _with_head(methods)
 
     def match_params(self, path: str, scope: Scope, params: dict[str, Any]) -> tuple[Match, Scope]:
@@ -309,14 +348,17 @@ class WebSocketRoute(EndpointRoute):
 
     Args:
         path: Begins with a slash; `{name}` and `{name:convertor}` are parameters.
-        endpoint: An async function of the `WebSocket`, a `WebSocketEndpoint`, or any other ASGI application that is
-            not a function. How a connection ends with its function: `trunkline.endpoints.run_websocket`.
+        endpoint: An async function of the `WebSocket`, or of parameters as `trunkline.dependencies` says; a
+            `WebSocketEndpoint`; or any other ASGI application that is not a function. How a connection ends with its
+            function: `trunkline.endpoints.run_websocket`.
         name: For `url_for`; the name of the function or class if left out.
         middleware: Around this endpoint only; the first is the outermost.
+        dependencies: A list of `Depends(function)`: solved before the endpoint's own, their values are not used.
 
     Raises:
         RouteError: The path is not one.
         EndpointError: The endpoint cannot be called.
+        DependencyError: A parameter of it, or of a dependency, could not be filled on any connection.
     """
 
     types = ("websocket",)
@@ -329,14 +371,14 @@ class WebSocketRoute(EndpointRoute):
         *,
         name: str | None = None,
         middleware: Sequence[Middleware] | None = None,
+        dependencies: Sequence[Any] | None = None,
     ) -> None:
         check_path(path)
         check_websocket_endpoint(endpoint)
         self.endpoint = endpoint
         self._set_name(name)
         self._set_path(path)
-        app = websocket_session(endpoint) if is_function(endpoint) else endpoint
-        self.app = wrap_middleware(app, middleware)
+        self._set_app(middleware, dependencies)
 
     def match_params(self, path: str, scope: Scope, params: dict[str, Any]) -> tuple[Match, Scope]:
         return FULL, {"endpoint": self.endpoint, "path_params": params}

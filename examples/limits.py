@@ -1,0 +1,39 @@
+"""Limits and compression: of one route, and of a whole server.
+
+Run it with `trunkline run limits:app`, or with other limits for all: `trunkline run limits:app --ws limits:Engine`.
+"""
+
+from trunkline import App, WebSocket
+from trunkline.engine import DeflateSettings, EngineSettings, WebSocketProtocol
+from trunkline.line import line_of
+
+app = App()
+
+
+@app.websocket("/echo")
+async def echo(websocket: WebSocket) -> None:
+    await websocket.accept()
+    async for message in websocket.iter_text():
+        await websocket.send_text(message)
+
+
+# region: route
+@app.websocket("/prices")
+async def prices(websocket: WebSocket) -> None:
+    line = line_of(websocket.scope)
+    if line is not None:  # None on another server than our engine
+        line.configure(max_message=4096, compression=DeflateSettings(context_takeover=True))
+    await websocket.accept()
+    async for symbol in websocket.iter_text():
+        await websocket.send_json({"type": "price", "symbol": symbol, "price": 101.25, "currency": "EUR"})
+
+
+# endregion
+
+
+# region: server
+class Engine(WebSocketProtocol):
+    settings = EngineSettings(max_message=65536, compression=DeflateSettings(window_bits=15, memory_level=8))
+
+
+# endregion

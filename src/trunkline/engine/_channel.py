@@ -1,0 +1,456 @@
+"""The hot part of a connection: what waits for the application, what is gathered for the peer, and who waits.
+
+This is ordinary Python. The package also compiles it (`_channel_native`, with the types of `_channel_native.pxd`) where
+there is a C compiler; `trunkline.engine.channel` chooses. Both are one source, so they cannot differ.
+
+**In.** A read is decoded into `messages`; those from `head` on have not been taken. Whoever waits is woken once for a
+read. As a read is no task's doing, the task that waits can run at once, inside the read (`Waiter`): it takes what has
+come, answers, and waits again before the loop goes on to the next connection.
+
+**Out.** Frames are gathered and leave in one write: behind the read that they answer, when a receiver finds nothing
+more, at the end of the loop's tick, or when the high-water mark is passed. A write is refused, and says so, while more
+than that is waiting.
+
+`hearing` and `speaking` say whether frames count that come, and that are written; `Connection` moves them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from asyncio import current_task
+from typing import TYPE_CHECKING, Any
+
+from trunkline.engine.codec import Decoder, binary_frame, frame, frame_header, text_frame
+from trunkline.turn import Turn
+
+if TYPE_CHECKING:
+    from collections import deque
+    from collections.abc import Awaitable, Callable, Sequence
+    from contextvars import Context
+
+    from trunkline.engine.deflate import Deflate
+    from trunkline.engine.events import Event
+    from trunkline.engine.settings import EngineSettings
+    from trunkline.engine.shared import LoopShare
+    from trunkline.states import CloseInfo
+
+__all__ = ["Channel", "Receiver"]
+
+# Payloads from here on are handed to the system apart from their headers: another copy would cost more.
+LARGE = 16 * 1024
+TAKEN_MESSAGES = 256
+TEXT, BINARY = 1, 2
+
+# Before accept nothing is decoded: a decoder that has met its end ignores what is fed.
+DEAF = Decoder(1)
+DEAF.feed(b"\xff\xff", 2, [])
+
+
+class _NoLoop:
+    """In place of the loop of a future that nobody waits for."""
+
+    def get_debug(self) -> bool:
+        return False
+
+
+# What a task is told has come about. It only asks for the result, and is quickest with a future of asyncio's own.
+DONE: asyncio.Future[None] = asyncio.Future(loop=_NoLoop())  # type: ignore[arg-type]
+DONE.set_result(None)
+
+
+class Receiver:
+    """Whoever waits for the next message of a channel: what `Channel.arrival` gives to be awaited.
+
+    It is a future to the task that awaits it (all that `asyncio.Task` asks of one is here), with two differences: it
+    serves one task after the other instead of being made anew for each message, and it runs the task inside of `wake`
+    where no other task is running, instead of asking the loop to. A transport's callback is such a place.
+
+    Args:
+        channel: What is received from.
+        loop: The loop of whoever will wait.
+    """
+
+    __slots__ = ("_asyncio_future_blocking", "_callback", "_cancelled", "_channel", "_context", "_loop", "_waiting")
+
+    def __init__(self, channel: Channel, loop: asyncio.AbstractEventLoop) -> None:
+        self._channel = channel
+        self._loop = loop
+        self._asyncio_future_blocking = False
+        self._waiting = False
+        self._cancelled: asyncio.CancelledError | None = None
+        self._callback: Callable[[Any], None] | None = None
+        self._context: Context | None = None
+
+    # The awaiting coroutine's side
+
+    def __await__(self) -> Any:
+        return self
+
+    def __iter__(self) -> Receiver:
+        return self
+
+    def __next__(self) -> Receiver:
+        """Wait while nothing is there, then put the message where the one who waited takes it."""
+        channel = self._channel
+        if channel.head < len(channel.messages):
+            channel._handed = channel.messages[channel.head]
+            channel.head += 1
+        else:
+            channel._ask_for_more()
+            if channel.closed is None:
+                channel.waiting = self._waiting = self._asyncio_future_blocking = True
+                return self
+        channel._release()
+        raise StopIteration
+
+    def throw(self, kind: Any, value: Any = None, traceback: Any = None) -> None:
+        """The coroutine is cancelled, or thrown away: it waits no more."""
+        self._waiting = False
+        self._channel._release()
+        raise kind if value is None else value
+
+    def close(self) -> None:
+        """The coroutine is thrown away."""
+        self._waiting = False
+        self._channel._release()
+
+    # The task's side
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """The loop whose tasks may wait."""
+        return self._loop
+
+    def add_done_callback(self, callback: Callable[[Any], None], *, context: Context | None = None) -> None:
+        """The task says how it is to be run again."""
+        self._callback = callback
+        self._context = context
+
+    def cancel(self, msg: object = None) -> bool:
+        """The task is cancelled: it is run again, by the loop, to learn of it."""
+        if not self._waiting:
+            return False
+        self._waiting = False
+        self._cancelled = asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg)
+        self._run_soon(self)
+        return True
+
+    def result(self) -> None:
+        """Tell a task that was cancelled so."""
+        cancelled, self._cancelled = self._cancelled, None
+        if cancelled is not None:
+            raise cancelled
+
+    # The waking side
+
+    def wake(self) -> None:
+        """Let the task go on, at once if no other is running."""
+        if not self._waiting:
+            return
+        self._waiting = False
+        if self._callback is None or self._context is None or current_task(self._loop) is not None:
+            self._run_soon(DONE)
+            return
+        callback, context = self._callback, self._context
+        self._callback = self._context = None
+        context.run(callback, DONE)
+
+    def _run_soon(self, done: Any) -> None:
+        callback, context = self._callback, self._context
+        self._callback = self._context = None
+        if callback is not None:
+            self._loop.call_soon(callback, done, context=context)
+
+
+class Channel:
+    """Messages in, frames out. A `Connection` is one, and decides what happens beside them.
+
+    Args:
+        loop: The loop of the connection.
+        transport: What the bytes go through.
+        settings: Its limits.
+        share: What all connections of the loop share.
+    """
+
+    __slots__ = (
+        "_base",
+        "_callback",
+        "_decoder",
+        "_deflate",
+        "_handed",
+        "_high_water",
+        "_inbound_bytes",
+        "_inbound_messages",
+        "_later",
+        "_loop",
+        "_out",
+        "_out_bytes",
+        "_read_paused",
+        "_reading",
+        "_receiver",
+        "_share",
+        "_threshold",
+        "_transport",
+        "_turn",
+        "_view",
+        "_write_paused",
+        "closed",
+        "head",
+        "heard",
+        "hearing",
+        "messages",
+        "speaking",
+        "waiting",
+        "writable",
+    )
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        transport: asyncio.Transport,
+        settings: EngineSettings,
+        share: LoopShare,
+    ) -> None:
+        self._loop = loop
+        self._transport = transport
+        self._share = share
+        self._view = share.read_buffer
+        self._decoder = DEAF
+        self._deflate: Deflate | None = None
+        self._threshold = 0
+        self._base = 0
+        self._callback: Callable[[], None] | None = None
+        self._receiver: Receiver | None = None
+        self._handed: str | bytes | None = None
+        self._turn: Turn | None = None
+        # Writes that wait until one is welcome: see `Connection.write_later`.
+        self._later: deque[Callable[[], object]] | None = None
+        self._out: list[bytes] = []
+        self._out_bytes = 0
+        self._reading = False
+        self._read_paused = False
+        self._write_paused = False
+        self.closed: CloseInfo | None = None
+        self.messages: list[str | bytes] = []
+        self.head = 0
+        self.waiting = False
+        self.hearing = False
+        self.speaking = False
+        self.writable = False
+        self.heard = False
+        self._limit(settings)
+
+    def _limit(self, settings: EngineSettings) -> None:
+        self._inbound_messages = min(settings.inbound_messages, sys.maxsize)
+        self._inbound_bytes = min(settings.inbound_bytes, sys.maxsize)
+        self._high_water = min(settings.high_water, sys.maxsize)
+
+    # In
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """The loop's read buffer. Has no effect: not every call is followed by a read."""
+        return self._view
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """A read has filled the first bytes of the read buffer."""
+        self.feed(self._view, nbytes)
+
+    def feed(self, data: bytes | bytearray | memoryview, size: int) -> None:
+        """Take the first `size` bytes of `data` from the peer."""
+        self.heard = True
+        if not self.hearing:
+            self._feed_at_the_end(data, size)
+            return
+        messages = self.messages
+        if self.head >= TAKEN_MESSAGES:
+            # A reader that is never quite done would keep all that it has taken.
+            del messages[: self.head]
+            self.head = 0
+        self._reading = True
+        try:
+            events = self._decoder.feed(data, size, messages)
+            if events is not None:
+                self._handle(events)
+            if self.head < len(messages):
+                self._wake()
+        finally:
+            self._reading = False
+        if self.head < len(messages) and (
+            len(messages) - self.head >= self._inbound_messages
+            or self._decoder.received - self._base >= self._inbound_bytes
+        ):
+            self._pause_reading()
+        if self._out_bytes:
+            self.flush()
+
+    def _wake(self) -> None:
+        if self._receiver is not None and self._receiver._waiting:
+            self._receiver.wake()
+        elif self._callback is not None:
+            self._guarded(self._callback)
+
+    @property
+    def unread(self) -> bool:
+        """Whether messages have come that nobody has taken."""
+        return self.head < len(self.messages)
+
+    def take(self) -> str | bytes | None:
+        """The next message if it has come and nobody waits for it, else None.
+
+        Behind `await arrival()` it is the one that was waited for, or None because the connection has ended.
+        """
+        if self._handed is not None:
+            handed, self._handed = self._handed, None
+            return handed
+        if self.head >= len(self.messages) or self.waiting or self._turn is not None:
+            return None
+        message = self.messages[self.head]
+        self.head += 1
+        return message
+
+    def arrival(self) -> Awaitable[None]:
+        """Wait until `take` gives the next message, or None because all has been taken and the connection has ended."""
+        if self.waiting or self._turn is not None:
+            return self._arrival_in_turn()
+        if self._receiver is None:
+            self._receiver = Receiver(self, self._loop)
+        return self._receiver
+
+    async def _arrival_in_turn(self) -> None:
+        turn = self._turn
+        if turn is None:
+            turn = self._turn = Turn()
+            turn.taken = True  # by the one who waits
+        try:
+            await turn.wait()
+        except BaseException:
+            if not turn.taken:
+                self._turn = None
+            raise
+        await self._receiver  # type: ignore[misc]  # there is one: somebody waited before
+
+    def _release(self) -> None:
+        """Nobody waits any more: the next one's turn, if others have come meanwhile."""
+        self.waiting = False
+        if self._turn is not None:
+            self._turn.give_back()
+            if not self._turn.taken:
+                self._turn = None
+
+    async def next(self) -> str | bytes | None:
+        """The next message, waiting for it; None once all has been taken and the connection has ended."""
+        await self.arrival()
+        return self.take()
+
+    def take_all(self) -> list[str | bytes]:
+        """All messages that have come, without waiting."""
+        taken = self.messages[self.head :]
+        self.head = len(self.messages)
+        self._ask_for_more()
+        return taken
+
+    def _ask_for_more(self) -> None:
+        """All has been taken: let go of it, send what is gathered, and read on."""
+        if self.head:
+            self.messages.clear()
+            self.head = 0
+            self._base = self._decoder.received
+        if self._out and not self._reading:
+            self.flush()
+        if self.speaking and (self._read_paused or not self.hearing):
+            self._go_on()
+
+    # What a connection decides
+
+    def _handle(self, events: Sequence[Event]) -> None:
+        """Control frames have come, or a violation."""
+        raise NotImplementedError
+
+    def _feed_at_the_end(self, data: bytes | bytearray | memoryview, size: int) -> None:
+        """Bytes have come that are no messages any more."""
+        raise NotImplementedError
+
+    def _pause_reading(self) -> None:
+        """Too much waits for the application."""
+        raise NotImplementedError
+
+    def _go_on(self) -> None:
+        """All has been taken, and the end or more of the peer's bytes wait."""
+        raise NotImplementedError
+
+    def _write_later_ones(self) -> None:
+        """A write is welcome, or would be if nothing waited."""
+        raise NotImplementedError
+
+    def _guarded(self, callback: Callable[..., object], *args: object) -> None:
+        """Call into the application."""
+        raise NotImplementedError
+
+    # Out
+
+    def write_text(self, data: str) -> bool:
+        """Write a text message if it is welcome; whether it was."""
+        if not self.writable:
+            return False
+        if self._deflate is None or len(data) < self._threshold:
+            self._put(text_frame(data))
+        else:
+            self._put(frame(TEXT, self._deflate.compress(data.encode()), True))
+        return True
+
+    def write_bytes(self, data: bytes) -> bool:
+        """Write a binary message if it is welcome; whether it was."""
+        if not self.writable:
+            return False
+        if self._deflate is None or len(data) < self._threshold:
+            if len(data) >= LARGE and type(data) is bytes:
+                self._put_large(data)
+            else:
+                self._put(binary_frame(data))
+        else:
+            self._put(frame(BINARY, self._deflate.compress(data), True))
+        return True
+
+    def write_frame(self, data: bytes) -> bool:
+        """Write a ready-made frame if it is welcome; whether it was."""
+        if not self.writable:
+            return False
+        self._put(data)
+        return True
+
+    def _put(self, data: bytes) -> None:
+        """Gather a frame, welcome or not."""
+        if not self._out and not self._reading:
+            self._share.flush_soon(self, self._loop)
+        self._out.append(data)
+        self._out_bytes += len(data)
+        if self._out_bytes > self._high_water:
+            self.writable = False
+
+    def _put_large(self, data: bytes) -> None:
+        """Write a binary message without another copy of it, behind what is gathered.
+
+        By two writes, which uvloop gathers: `writelines` of asyncio's transports forgets to pause the protocol on
+        several versions of Python (CVE-2024-12254).
+        """
+        # It counts until the tick ends, although it is written: who never waited would starve all others.
+        written = self._out_bytes
+        self.flush()
+        if not written and not self._reading:
+            self._share.flush_soon(self, self._loop)
+        self._transport.write(frame_header(BINARY, len(data)))
+        self._transport.write(data)
+        self._out_bytes = written + len(data)
+        if self._out_bytes > self._high_water:
+            self.writable = False
+
+    def flush(self) -> None:
+        """Hand all that is gathered to the transport, in one write."""
+        out = self._out
+        if out:
+            self._transport.write(out[0] if len(out) == 1 else b"".join(out))
+            out.clear()
+        self._out_bytes = 0
+        self.writable = self.speaking and not self._write_paused
+        if self._later is not None:
+            self._write_later_ones()

@@ -1,0 +1,61 @@
+# The types with which _channel.py is compiled.
+
+cdef class Channel
+
+
+cdef class Receiver:
+    cdef public bint _asyncio_future_blocking
+    cdef Channel _channel
+    cdef object _loop
+    cdef bint _waiting
+    cdef object _cancelled
+    cdef object _callback
+    cdef object _context
+
+    cpdef wake(self)
+    cpdef _run_soon(self, done)
+
+
+cdef class Channel:
+    cdef public object _loop
+    cdef public object _transport
+    cdef public object _share
+    cdef public object _view
+    cdef public object _decoder
+    cdef public object _deflate
+    cdef public Py_ssize_t _threshold
+    cdef public long long _base
+    cdef public object _callback
+    cdef public Receiver _receiver
+    cdef public object _turn
+    cdef public object _handed
+    cdef public object _later
+    cdef public list _out
+    cdef public Py_ssize_t _out_bytes
+    cdef public Py_ssize_t _inbound_messages
+    cdef public Py_ssize_t _inbound_bytes
+    cdef public Py_ssize_t _high_water
+    cdef public bint _reading
+    cdef public bint _read_paused
+    cdef public bint _write_paused
+    cdef public object closed
+    cdef public list messages
+    cdef public Py_ssize_t head
+    cdef public bint waiting
+    cdef public bint hearing
+    cdef public bint speaking
+    cdef public bint writable
+    cdef public bint heard
+
+    cpdef feed(self, data, Py_ssize_t size)
+    cpdef _wake(self)
+    cpdef _release(self)
+    cpdef arrival(self)
+    cpdef take(self)
+    cpdef _ask_for_more(self)
+    cpdef write_text(self, data)
+    cpdef write_bytes(self, data)
+    cpdef write_frame(self, data)
+    cpdef _put(self, data)
+    cpdef _put_large(self, data)
+    cpdef flush(self)

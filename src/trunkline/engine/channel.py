@@ -1,0 +1,19 @@
+"""The channel in use: the compiled one beside the native codec, or the same source as it is."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from trunkline.engine.codec import NATIVE
+
+__all__ = ["BINARY", "TEXT", "Channel", "Receiver"]
+
+# Opcodes of RFC 6455 section 5.2.
+TEXT, BINARY = 1, 2
+
+if TYPE_CHECKING:
+    from trunkline.engine._channel import Channel, Receiver
+else:
+    _channel = importlib.import_module(f"trunkline.engine._channel{'_native' if NATIVE else ''}")
+    Channel, Receiver = _channel.Channel, _channel.Receiver

@@ -1,0 +1,320 @@
+"""The channel of a connection, compiled and as it is: who waits, who is woken where, and in which order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.engine.client_frames import TEXT, client_frame
+from tests.engine.memory import Transport, run, settle
+from trunkline.engine.codec import NATIVE, Decoder
+from trunkline.engine.settings import EngineSettings
+from trunkline.engine.shared import share_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = Path(__file__).parents[2]
+Make = Any  # a function that makes an open channel with its transport
+
+
+@pytest.fixture(params=["pure", pytest.param("native", marks=pytest.mark.skipif(not NATIVE, reason="not compiled"))])
+def make(request: pytest.FixtureRequest) -> Make:
+    module: Any = importlib.import_module(f"trunkline.engine._channel{'_native' if request.param == 'native' else ''}")
+
+    class Open(module.Channel):  # type: ignore[misc]  # of a module that is chosen when it runs
+        """What `Connection` adds, as far as these tests go."""
+
+        def __init__(self) -> None:
+            loop = asyncio.get_running_loop()
+            transport: Any = Transport()
+            super().__init__(loop, transport, EngineSettings(), share_of(loop))
+            self._decoder = Decoder(1000)
+            self.hearing = self.speaking = self.writable = True
+
+        def says(self, *texts: str) -> None:
+            """One read with these messages, from a callback of the loop as a transport's are."""
+            data = b"".join(client_frame(TEXT, text.encode()) for text in texts)
+            asyncio.get_running_loop().call_soon(self.feed, data, len(data))
+
+        def end(self) -> None:
+            self.closed = (1000, "")
+            self._wake()
+
+    return Open
+
+
+def test_a_waiting_task_runs_inside_the_read_and_its_answer_leaves_with_it(make: Make) -> None:
+    async def test() -> None:
+        channel = make()
+        log: list[str] = []
+
+        async def echo() -> None:
+            while True:
+                message = await channel.next()
+                log.append(f"handled {message}")
+                channel.write_text(message)
+
+        task = asyncio.create_task(echo())
+        await settle()
+
+        def read() -> None:
+            data = client_frame(TEXT, b"a") + client_frame(TEXT, b"b")
+            channel.feed(data, len(data))
+            log.append(f"read; {len(channel._transport.written)} bytes have left")
+
+        asyncio.get_running_loop().call_soon(read)
+        await settle()
+        assert log == ["handled a", "handled b", "read; 6 bytes have left"]
+        task.cancel()
+
+    run(test())
+
+
+def test_a_read_that_comes_from_inside_a_task_wakes_through_the_loop(make: Make) -> None:
+    async def test() -> None:
+        channel = make()
+        got: list[str] = []
+
+        async def reader() -> None:
+            got.append(await channel.next())
+
+        task = asyncio.create_task(reader())
+        await settle()
+        data = client_frame(TEXT, b"a")
+        channel.feed(data, len(data))
+        assert got == []
+        await task
+        assert got == ["a"]
+
+    run(test())
+
+
+def test_a_woken_task_keeps_its_context_and_is_the_current_one(make: Make) -> None:
+    user = contextvars.ContextVar("user", default="nobody")
+
+    async def test() -> None:
+        channel = make()
+
+        async def reader() -> tuple[str, bool]:
+            user.set("ann")
+            await channel.next()
+            return user.get(), asyncio.current_task() is task
+
+        task = asyncio.create_task(reader())
+        await settle()
+        channel.says("a")
+        assert await task == ("ann", True)
+        assert user.get() == "nobody"
+
+    run(test())
+
+
+def _python_task(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> Any:
+    return asyncio.tasks._PyTask(coroutine, loop=loop, **options)  # type: ignore[attr-defined]  # asyncio's other one
+
+
+@pytest.mark.parametrize("factory", [None, _python_task], ids=["C", "Python"])
+def test_a_cancelled_reader_loses_nothing_and_frees_the_way(make: Make, factory: Callable[..., Any] | None) -> None:
+    async def test() -> None:
+        asyncio.get_running_loop().set_task_factory(factory)
+        channel = make()
+        first = asyncio.create_task(channel.next())
+        second = asyncio.create_task(channel.next())
+        third = asyncio.create_task(channel.next())
+        await settle()
+        assert channel.waiting
+        first.cancel("enough")
+        second.cancel()
+        with pytest.raises(asyncio.CancelledError, match="enough"):
+            await first
+        with pytest.raises(asyncio.CancelledError):
+            await second
+        channel.says("a", "b")
+        assert await third == "a"
+        assert channel.take() == "b"
+        assert not channel.waiting
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1):
+                await channel.next()
+        channel.says("c")
+        assert await channel.next() == "c"
+
+    run(test())
+
+
+def test_a_reader_cancelled_in_the_moment_it_is_woken_leaves_the_message(make: Make) -> None:
+    async def test() -> None:
+        channel = make()
+        task = asyncio.create_task(channel.next())
+        await settle()
+        data = client_frame(TEXT, b"a")
+        channel.feed(data, len(data))  # from inside this task, so the other has been called and has not run
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert channel.take() == "a"
+
+    run(test())
+
+
+def test_a_queued_reader_cancelled_when_its_turn_has_come_passes_it_on(make: Make) -> None:
+    async def test() -> None:
+        channel = make()
+        tasks = [asyncio.create_task(channel.next()) for _ in range(3)]
+        await settle()
+
+        def read() -> None:
+            data = client_frame(TEXT, b"a")
+            channel.feed(data, len(data))
+            tasks[1].cancel()  # its turn came when the first took the message
+
+        asyncio.get_running_loop().call_soon(read)
+        assert await tasks[0] == "a"
+        await settle()
+        assert tasks[1].cancelled()
+        channel.says("b")
+        assert await tasks[2] == "b"
+        last = asyncio.create_task(channel.next())
+        await settle()
+        channel.says("c")
+        assert await last == "c"
+
+    run(test())
+
+
+def test_the_last_queued_reader_cancelled_when_its_turn_has_come_leaves_the_way_free(make: Make) -> None:
+    async def test() -> None:
+        channel = make()
+        tasks = [asyncio.create_task(channel.next()) for _ in range(2)]
+        await settle()
+
+        def read() -> None:
+            data = client_frame(TEXT, b"a") + client_frame(TEXT, b"b")
+            channel.feed(data, len(data))
+            tasks[1].cancel()
+
+        asyncio.get_running_loop().call_soon(read)
+        await settle()
+        assert [tasks[0].result(), tasks[1].cancelled()] == ["a", True]
+        assert channel.take() == "b"
+
+    run(test())
+
+
+def test_nobody_overtakes_those_who_wait(make: Make) -> None:
+    async def test() -> None:
+        channel = make()
+        got: list[tuple[int, str]] = []
+
+        async def reader(number: int) -> None:
+            for _ in range(2):
+                got.append((number, await channel.next()))
+
+        tasks = [asyncio.create_task(reader(number)) for number in range(3)]
+        await settle()
+        channel.says(*"abcdef")
+        await asyncio.gather(*tasks)
+        assert got == [(0, "a"), (1, "b"), (2, "c"), (0, "d"), (1, "e"), (2, "f")]
+
+    run(test())
+
+
+def test_all_who_wait_see_the_end(make: Make) -> None:
+    async def test() -> None:
+        channel = make()
+        tasks = [asyncio.create_task(channel.next()) for _ in range(3)]
+        await settle()
+        channel.end()
+        assert await asyncio.gather(*tasks) == [None, None, None]
+        assert await channel.next() is None
+
+    run(test())
+
+
+def test_a_wake_without_a_message_is_waited_out(make: Make) -> None:
+    async def test() -> None:
+        channel = make()
+        task = asyncio.create_task(channel.next())
+        await settle()
+        channel._wake()
+        channel._wake()
+        await settle()
+        assert not task.done()
+        channel.says("a")
+        assert await task == "a"
+
+    run(test())
+
+
+def test_a_coroutine_that_is_thrown_away_frees_the_way(make: Make) -> None:
+    async def test() -> None:
+        channel = make()
+        coroutine = channel.next()
+        coroutine.send(None)
+        assert channel.waiting
+        coroutine.close()
+        assert not channel.waiting
+        channel._wake()
+        channel.says("a")
+        assert await channel.next() == "a"
+
+    run(test())
+
+
+def test_what_a_task_asks_of_a_future_is_there(make: Make) -> None:
+    async def test() -> None:
+        channel = make()
+        receiver: Any = channel.arrival()
+        assert receiver.get_loop() is asyncio.get_running_loop()
+        assert receiver.result() is None
+        assert not receiver.cancel(), "nobody waits"
+        assert iter(receiver) is receiver
+        assert next(receiver) is receiver
+        assert hasattr(receiver, "_asyncio_future_blocking"), "this is what asyncio.isfuture looks at"
+        with pytest.raises(KeyError, match="lost"):
+            receiver.throw(KeyError, KeyError("lost"), None)
+
+    run(test())
+
+
+def test_a_write_that_is_not_welcome_writes_nothing(make: Make) -> None:
+    async def test() -> None:
+        channel = make()
+        channel._limit(SimpleNamespace(inbound_messages=1, inbound_bytes=1, high_water=3))
+        assert channel.write_text("ab")
+        assert not channel.writable
+        assert not channel.write_text("c")
+        assert not channel.write_bytes(b"d")
+        assert not channel.write_frame(b"\x81\x01e")
+        channel.flush()
+        assert channel._transport.written == b"\x81\x02ab"
+        assert channel.write_frame(b"\x81\x01e")
+
+    run(test())
+
+
+MODULES = ("tests/engine/test_connection.py", "tests/engine/test_protocol.py", "tests/test_websockets.py")
+
+
+@pytest.mark.skipif(not NATIVE, reason="without a compiler all tests run so")
+@pytest.mark.timeout(180)
+def test_without_anything_compiled_all_is_the_same() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *MODULES],
+        cwd=ROOT,
+        env={**os.environ, "TRUNKLINE_CODEC": "pure"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-4000:]
