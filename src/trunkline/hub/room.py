@@ -15,8 +15,8 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from trunkline.hub.connections import LineMembership
 from trunkline.hub.errors import BrokerError, HubError
-from trunkline.hub.membership import LineMembership
 from trunkline.hub.outbox import TOO_SLOW, TRY_AGAIN_LATER
 from trunkline.hub.presence import check_presence
 from trunkline.hub.publication import Envelope, Position, Publication, encode_value

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from trunkline.hub.config import TopicConfig, check_policy
+from trunkline.hub.connections import membership_of
 from trunkline.hub.errors import HubError
-from trunkline.hub.membership import Membership, Subscriber, membership_of
+from trunkline.hub.membership import Membership
 from trunkline.hub.presence import check_presence
 from trunkline.hub.publication import Envelope, Position, Publication, encode_value
 from trunkline.hub.room import NO_STATS, TopicStats
+from trunkline.hub.subscriber import Subscriber
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
