@@ -51,17 +51,17 @@ def uvicorn(protocol: str) -> Server:
     return Server(name=f"uvicorn-{protocol}", package="uvicorn", command=command)
 
 
-def engine(name: str, loop: str, app: str = Server.app) -> Server:
+def engine(name: str, loop: str, app: str = Server.app, http: str = "auto") -> Server:
     """Our engine beneath uvicorn; no row of `deviations.py` is for it."""
     command = (
-        "uvicorn {app} --host 127.0.0.1 --port {port} --ws trunkline.engine:WebSocketProtocol "
+        f"uvicorn {{app}} --host 127.0.0.1 --port {{port}} --http {http} --ws trunkline.engine:WebSocketProtocol "
         f"--timeout-graceful-shutdown 1 --loop {loop}"
     )
     return Server(name=name, package="trunkline", command=command, app=app)
 
 
 SERVERS = (
-    engine("engine", "uvloop"),
+    engine("engine", "uvloop", http="trunkline.engine:HTTPProtocol"),
     engine("engine-asyncio", "asyncio"),
     engine("engine-without-the-line", "uvloop", "tests.contracts.wrapped:app"),
     uvicorn("websockets"),

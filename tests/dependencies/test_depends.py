@@ -182,6 +182,37 @@ def test_one_value_for_all_on_a_connection_unless_the_cache_is_not_used() -> Non
     assert answered(endpoint) == [4, 4, 5, 6, 4]
 
 
+def test_methods_of_one_object_are_one_dependency_and_what_has_no_hash_is_its_own() -> None:
+    @dataclass
+    class Counter:  # no hash, because it is compared by its value
+        calls: int = 0
+
+        async def __call__(self) -> int:
+            self.calls += 1
+            return self.calls
+
+    class Methods:
+        calls = 0
+
+        async def count(self) -> int:
+            self.calls += 1
+            return self.calls
+
+    methods, one, other = Methods(), Counter(), Counter()
+
+    def endpoint(
+        a: int = Depends(methods.count),
+        b: int = Depends(methods.count),
+        c: int = Depends(one),
+        d: int = Depends(one),
+        e: int = Depends(other),
+    ) -> Any:
+        return [a, b, c, d, e]
+
+    assert answered(endpoint) == [1, 1, 1, 1, 1]
+    assert (methods.calls, one.calls, other.calls) == (1, 1, 1)
+
+
 def test_dependencies_are_called_depth_first_in_the_order_of_the_parameters() -> None:
     order: list[str] = []
 

@@ -342,6 +342,22 @@ def test_what_lives_long_cannot_hold_what_ends_before_it() -> None:
         WebSocketRoute("/", endpoint)
 
 
+def test_nor_through_a_function_that_ends_with_nothing() -> None:
+    stage = Stage()
+
+    async def between(_: Any = Depends(stage.opened("short"), scope="function")) -> None: ...
+
+    async def long(_: Any = Depends(between)) -> Any:
+        yield
+
+    async def endpoint(websocket: WebSocket, _: Any = Depends(long)) -> None: ...
+    async def fine(websocket: WebSocket, _: Any = Depends(between)) -> None: ...
+
+    with pytest.raises(DependencyError, match=r'depends on .*between.* of scope "function", which ends before it'):
+        WebSocketRoute("/", endpoint)
+    assert WebSocketRoute("/", fine).endpoint is fine
+
+
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_generator_that_does_not_yield_is_an_error(backend: str) -> None:
     async def empty() -> Any:

@@ -2,6 +2,9 @@
 
 from typing import Annotated, Any
 
+import anyio
+import anyio.lowlevel
+
 from trunkline import (
     App,
     BackgroundTasks,
@@ -54,6 +57,23 @@ async def talk(
 @app.get("/users/{user_id}")
 async def show(user_id: int, user: Annotated[str, Depends(user)]) -> Any:
     return {"id": user_id, "user": user}
+
+
+async def opened() -> Any:
+    try:
+        yield
+    except BaseException as error:
+        await anyio.lowlevel.checkpoint()
+        print(f"torn down by {type(error).__name__}", flush=True)
+        raise
+
+
+@app.websocket("/busy")
+async def busy(websocket: WebSocket, _: Annotated[None, Depends(opened)]) -> None:
+    """Neither receives nor sends: only a cancellation ends it."""
+    await websocket.accept()
+    await websocket.send_text("busy")
+    await anyio.sleep_forever()
 
 
 @app.get("/log")

@@ -15,10 +15,11 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from tests.contracts.servers import SERVERS, RunningServer, serve
+from tests.contracts.servers import SERVERS, RunningServer, Server, serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 NAMES = ("engine", "engine-without-the-line", "uvicorn-websockets-sansio", "hypercorn", "granian")
 ROWS = [dataclasses.replace(row, app="tests.integration.dependencies_app:app") for row in SERVERS if row.name in NAMES]
@@ -28,6 +29,17 @@ ROWS = [dataclasses.replace(row, app="tests.integration.dependencies_app:app") f
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     with serve(request.param, tmp_path_factory.mktemp("log")) as running:
         yield running
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.name != "granian"], ids=lambda row: row.name)
+def test_a_server_that_stops(row: Server, tmp_path: Path) -> None:
+    """Granian ends its process without cancelling what runs."""
+    with serve(row, tmp_path) as server:
+        with connect(f"ws://{server.host}/busy") as client:
+            assert client.recv(timeout=10) == "busy"
+            server.process.terminate()
+            server.process.wait(20)
+        assert str(server).count("torn down by CancelledError") == 1
 
 
 def get(server: RunningServer, path: str, **headers: str) -> tuple[int, Any]:

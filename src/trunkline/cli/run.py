@@ -21,6 +21,7 @@ __all__ = ["DEFAULTS", "main"]
 # What uvicorn's command takes for an option that neither the command line nor a UVICORN_* variable gives.
 DEFAULTS = {
     "ws": "trunkline.engine:WebSocketProtocol",
+    "http": "trunkline.engine:HTTPProtocol",
     # uvicorn waits for ever for a handler that does not look at its connection, and so would Ctrl-C and a deploy.
     "timeout_graceful_shutdown": 10,
 }

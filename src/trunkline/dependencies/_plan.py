@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 # The longer a lifetime, the lower its rank: what lives long cannot hold what ends before it.
 _RANKS: Mapping[Lifetime, int] = {"connection": 0, "message": 1, "function": 2}
+_LIFETIMES = list(_RANKS)
+_NEVER = len(_RANKS)
 _GENERATORS = (Kind.GENERATOR, Kind.ASYNC_GENERATOR)
 _PLACES = list(ATTRIBUTES)
 
@@ -166,15 +168,22 @@ class Plan:
 
 
 class _Node(NamedTuple):
-    """A call as its dependants see it; `stage` 1 is had for each message."""
+    """A call as its dependants see it.
+
+    Attributes:
+        slot: Where its value is.
+        stage: 1 if it is called for each message.
+        lifetime: As it was asked for.
+        ends: The rank of the shortest lifetime of all generators that its value may hold on to.
+    """
 
     slot: int
     stage: int
     lifetime: Lifetime
-    is_generator: bool
+    ends: int
 
 
-_MESSAGE = _Node(-1, 1, "message", False)
+_MESSAGE = _Node(-1, 1, "message", 0)
 
 
 class _Draft:
@@ -184,6 +193,7 @@ class _Draft:
         self.slots: list[tuple[str, int]] = []
         self.fields: list[Field] = []
         self.specials: list[tuple[str, Any]] = []
+        self.ends = 0
 
     def binding(self) -> Binding:
         return Binding(self.slots, self.fields, self.specials)
@@ -213,7 +223,7 @@ class _Compiler:
             self._chain.pop()
         first, second = _Draft(), _Draft()
         if self.recipe.endpoint is not None:
-            self._fill(self.recipe.endpoint, _Node(-1, int(self.recipe.is_listener), "function", False), first, second)
+            self._fill(self.recipe.endpoint, _Node(-1, int(self.recipe.is_listener), "function", _NEVER), first, second)
         return Stage(self._steps[0], first.binding()), Stage(self._steps[1], second.binding())
 
     def _fill(self, call: Callable[..., Any], node: _Node, first: _Draft, second: _Draft) -> None:
@@ -238,6 +248,7 @@ class _Compiler:
         if isinstance(found, Needs):
             needed = self._node(found.call, found.marker)
             self._check_lifetimes(node, needed, described(found.call))
+            drafts[0].ends = max(drafts[0].ends, needed.ends)
             drafts[needed.stage].slots.append((given.name, needed.slot))
         elif isinstance(found, Field):
             drafts[0].fields.append(found)
@@ -259,24 +270,25 @@ class _Compiler:
             )
 
     def _node(self, wanted: Callable[..., Any], marker: Dependency) -> _Node:
-        call = self.overrides.get(wanted, wanted)
+        call = self.overrides.get(_known_by(wanted), wanted)
         if self._is_within(call):
             call = wanted  # an override that takes what it overrides
         self._check_call(wanted, call, marker.lifetime)
-        key = (wanted, call, marker.lifetime)
+        key = (_known_by(wanted), _known_by(call), marker.lifetime)
         if marker.use_cache and key in self._cached:
             return self._cached[key]
         kind = kind_of(call)
         stage = int(self.recipe.is_listener and marker.lifetime != "connection")
+        own_end = _RANKS[marker.lifetime] if kind in _GENERATORS else None
         draft = _Draft()
-        self._fill(call, _Node(-1, stage, marker.lifetime, kind in _GENERATORS), draft, draft)
-        node = _Node(self.size, stage, marker.lifetime, kind in _GENERATORS)
+        self._fill(call, _Node(-1, stage, marker.lifetime, _NEVER if own_end is None else own_end), draft, draft)
+        node = _Node(self.size, stage, marker.lifetime, max(draft.ends, own_end or 0))
         self.size += 1
         self._steps[stage].append(Step(context_of(call, kind), kind, marker.lifetime, draft.binding(), node.slot))
         return self._cached.setdefault(key, node) if marker.use_cache else node
 
     def _is_within(self, call: Any) -> bool:
-        return any(caller is call for caller, _ in self._chain)
+        return any(_known_by(caller) == _known_by(call) for caller, _ in self._chain)
 
     def _check_call(self, wanted: Any, call: Any, lifetime: Lifetime) -> None:
         if not callable(call):
@@ -295,11 +307,11 @@ class _Compiler:
             )
 
     def _check_lifetimes(self, node: _Node, needed: _Node, what: str) -> None:
-        both_end = node.is_generator and needed.is_generator
-        if needed.stage > node.stage or (both_end and _RANKS[needed.lifetime] > _RANKS[node.lifetime]):
+        if needed.stage > node.stage or needed.ends > node.ends:
+            scope = needed.lifetime if needed.stage > node.stage else _LIFETIMES[needed.ends]
             raise self._error(
-                f'a dependency of scope "{node.lifetime}" depends on {what} of scope "{needed.lifetime}", which ends '
-                f'before it; give it the scope "{needed.lifetime}" too'
+                f'a dependency of scope "{node.lifetime}" depends on {what} of scope "{scope}", which ends before it; '
+                f'give it the scope "{scope}" too'
             )
 
     def _error(self, words: str) -> DependencyError:
@@ -307,6 +319,15 @@ class _Compiler:
             return DependencyError(words)
         links = [name if call is None else f"{described(call)}: {name}" for call, name in self._chain]
         return DependencyError(f"{words}\n  reached through {' -> '.join(links)}")
+
+
+def _known_by(call: Any) -> Any:
+    """What tells a callable from others: itself, since a method is another object each time; or where it is."""
+    try:
+        hash(call)
+    except TypeError:
+        return id(call)
+    return call
 
 
 def _from_message(key: Any) -> Callable[[Solution], Any]:

@@ -15,8 +15,8 @@ A message that is not whole yet has a `kind`, and its bytes are in `store`.
 True at all times:
 - The read buffer is only read, and only within the `size` given, and nothing points into it after `feed` returned.
 - `store` is a bytes object that nobody else has seen; its first `size` bytes (of `room`) are written, and no other
-  byte is read. It grows by doubling, to what has arrived: a declared length only ever keeps it smaller.
-- Each byte is copied once, plus the doublings: the work is linear however the stream is cut.
+  byte is read. It grows to four times what has arrived: a declared length only ever keeps it smaller.
+- Each byte is copied once, plus when the store grows: the work is linear however the stream is cut.
 - Lengths and limits are unsigned 64-bit numbers below 2**63, so that no sum of two overflows; a length becomes a size
   only together with bytes that are there.
 - While Python code runs (`inflate`) the message has left the decoder. A decoder is `ended` while `feed` works, so
@@ -431,11 +431,11 @@ cdef class Decoder:
         memcpy(self.mask, twice + by, 4)
 
     cdef int _reserve(self, Py_ssize_t more) except -1:
-        """Make room for `more` bytes that have come: twice the room, but not beyond the end of a last frame."""
+        """Make room for `more` bytes that have come: four times what there is, but not beyond the end of a last frame."""
         cdef Py_ssize_t wanted = self.size + more, room
         if wanted <= self.room:
             return 0
-        room = max(wanted, 2 * self.room)
+        room = 4 * wanted
         if self.final:
             room = <Py_ssize_t>min(<uint64_t>room, self.size + self.left)
         if self.store is NULL:

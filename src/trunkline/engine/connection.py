@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from trunkline.engine.deflate import Deflate
     from trunkline.engine.events import Event
     from trunkline.engine.settings import EngineSettings
+    from trunkline.engine.shared import Alarm
     from trunkline.types import Message
 
 __all__ = ["LOST", "ClientGone", "Connection", "Phase"]
@@ -254,6 +255,10 @@ class Connection(Channel, asyncio.BufferedProtocol):
             self.keepalive.reading_resumed()
 
     # Keepalive
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Alarm:
+        """Call back after a span of time that many connections have: cheaper than a timer of the loop."""
+        return self._share.call_later(seconds, callback, self._loop)
 
     def ping(self, payload: bytes) -> None:
         """Send a ping."""

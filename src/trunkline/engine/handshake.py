@@ -211,6 +211,32 @@ _CHECKED_FIELDS = frozenset(
     )
 )
 
+# The names that browsers and clients send, as they write them. What is found here needs no check, and all connections
+# share the name.
+_NAMES = {
+    written: name
+    for name in (
+        *_CHECKED_FIELDS,
+        b"accept",
+        b"accept-encoding",
+        b"accept-language",
+        b"authorization",
+        b"cache-control",
+        b"cookie",
+        b"origin",
+        b"pragma",
+        b"sec-fetch-dest",
+        b"sec-fetch-mode",
+        b"sec-fetch-site",
+        b"user-agent",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-proto",
+        b"x-real-ip",
+    )
+    for written in (name, name.title(), name.title().replace(b"Websocket", b"WebSocket"))
+}
+
 
 def _parse(head: bytes, rest: bytes) -> HandshakeRequest:
     request_line, *lines = head.split(b"\r\n")
@@ -220,7 +246,11 @@ def _parse(head: bytes, rest: bytes) -> HandshakeRequest:
     if len(lines) > MAX_HEADERS:
         raise HandshakeError(431, f"The request has more than {MAX_HEADERS} headers.")
     method, target, version, path = _parse_request_line(request_line)
-    headers = [_parse_header(line) for line in lines]
+    headers = [
+        (_NAMES[name], value.strip(b" \t")) if name in _NAMES else _parse_header(line)
+        for line in lines
+        for name, _, value in (line.partition(b":"),)
+    ]
     fields: dict[bytes, list[bytes]] = {}
     for name, value in headers:
         if name in _CHECKED_FIELDS:

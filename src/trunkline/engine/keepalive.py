@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
+
+    from trunkline.engine.shared import Alarm
 
 __all__ = ["Keepalive", "Pinged"]
 
@@ -27,6 +30,10 @@ class Pinged(Protocol):
 
     heard: bool
     latency: float | None
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Alarm:
+        """Call back after some time."""
+        raise NotImplementedError
 
     def ping(self, payload: bytes) -> None:
         """Send a ping."""
@@ -59,7 +66,7 @@ class Keepalive:
         self._payload: bytes | None = None
         self._paused_at: float | None = None
         self.sent_at = 0.0
-        self.timer: asyncio.TimerHandle | None = None
+        self.timer: Alarm | asyncio.TimerHandle | None = None
         self._wait()
 
     def stop(self) -> None:
@@ -87,25 +94,27 @@ class Keepalive:
     def _wait(self) -> None:
         self.stop()
         self._payload = None
-        self.timer = self._loop.call_later(self._interval, self._ping)
+        self.timer = self._peer.call_later(self._interval, self._ping)
 
     def _ping(self) -> None:
         self._payload = random.randbytes(4)
         self.sent_at = self._loop.time()
         self._peer.heard = False
         if self._timeout is None:
-            self.timer = self._loop.call_later(self._interval, self._ping)
+            self.timer = self._peer.call_later(self._interval, self._ping)
         else:
-            self.timer = self._loop.call_later(self._timeout, self._check, self._timeout)
+            self.timer = self._peer.call_later(self._timeout, self._check)
         self._peer.ping(self._payload)
 
-    def _check(self, timeout: float) -> None:
+    def _check(self) -> None:
+        assert self._timeout is not None, "there was a timeout when the ping was sent"
         if self._peer.heard or self._paused_at is not None:
             self._wait()
             return
-        left = self.sent_at + timeout - self._loop.time()
+        left = self.sent_at + self._timeout - self._loop.time()
         if left > 0:
-            self.timer = self._loop.call_later(left, self._check, timeout)
+            # A span of its own, after a pause of reading: not for the queue of those who have the same.
+            self.timer = self._loop.call_later(left, self._check)
         else:
             self.stop()
             self._peer.give_up()

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from uvicorn.config import Config
     from uvicorn.server import ServerState
 
+    from trunkline.engine.shared import Alarm
     from trunkline.types import Message, Scope
 
 __all__ = ["WebSocketProtocol"]
@@ -128,7 +129,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._connected = False
         self._stopping = False
         self._denial: DenialResponse | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Alarm | None = None
         self._task: asyncio.Task[None] | None = None
         self._request: HandshakeRequest | None = None
         self._scope: Scope = None  # type: ignore[assignment]  # set by `_begin`
@@ -188,7 +189,7 @@ class WebSocketProtocol(asyncio.Protocol):
         return self._connection.timer if waits else None
 
     @property
-    def ping_timer(self) -> asyncio.TimerHandle | None:
+    def ping_timer(self) -> Alarm | asyncio.TimerHandle | None:
         """What sends the next keepalive ping, or misses the last pong; None when there is none."""
         keepalive = self._connection.keepalive
         return None if keepalive is None else keepalive.timer
@@ -236,7 +237,7 @@ class WebSocketProtocol(asyncio.Protocol):
         connection.send = self._send
         timeout = connection.settings.handshake_timeout
         if timeout is not None:
-            self._timer = self._loop.call_later(timeout, self._handshake_timed_out, timeout)
+            self._timer = connection.call_later(timeout, self._handshake_timed_out)
         self._task = self._loop.create_task(self._run())
         self._server_state.tasks.add(self._task)
         self._task.add_done_callback(self._server_state.tasks.discard)
@@ -248,7 +249,8 @@ class WebSocketProtocol(asyncio.Protocol):
             len(self._server_state.connections) > limit or len(self._server_state.tasks) >= limit
         )
 
-    def _handshake_timed_out(self, timeout: float) -> None:
+    def _handshake_timed_out(self) -> None:
+        timeout = self._connection.settings.handshake_timeout
         logger.warning("%s: the application did not answer the handshake within %g s.", self._place(), timeout)
         self._refuse(503)
 
@@ -347,7 +349,8 @@ class WebSocketProtocol(asyncio.Protocol):
             default_headers=self._server_state.default_headers,
             extensions=None if agreement is None else agreement.header,
         )
-        logger.info("%s [accepted]", self._place())
+        if logger.isEnabledFor(logging.INFO):
+            logger.info("%s [accepted]", self._place())
         if subprotocol and subprotocol not in request.subprotocols:
             logger.warning(
                 "%s: accepted with the subprotocol %r, which the client did not offer (%s); most clients fail the "

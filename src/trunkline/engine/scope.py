@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
@@ -69,8 +70,14 @@ def server_address(transport: Any) -> tuple[str, int | None] | None:
     """The server's host and port, or the path of its unix socket and None."""
     address = _extra_info(transport, "sockname")
     if isinstance(address, tuple | list):
-        return str(address[0]), int(address[1])
+        return _shared_address(address[0], address[1])
     return (str(address), None) if address and isinstance(address, str) else None
+
+
+@lru_cache(maxsize=64)
+def _shared_address(host: str, port: int) -> tuple[str, int]:
+    """One object for all connections that came in there."""
+    return str(host), int(port)
 
 
 def _extra_info(transport: Any, name: str) -> object:

@@ -1,17 +1,19 @@
-"""What all connections of one event loop share: the buffer into which they read, and the end of the tick.
+"""What all connections of one event loop share: the buffer into which they read, the end of the tick, and alarms.
 
 Never module-global: with two loops in two threads, each would find the other's bytes in the buffer.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
-__all__ = ["LoopShare", "share_of"]
+__all__ = ["Alarm", "LoopShare", "share_of"]
 
 READ_BUFFER = 256 * 1024
 
@@ -23,17 +25,37 @@ class Flushable(Protocol):
         """Write it."""
 
 
-class LoopShare:
-    """The read buffer of a loop, and those of its connections that have something to write.
+class Alarm:
+    """A callback that waits for its time, like a timer of the loop.
 
-    A connection empties the buffer before it returns to the loop. Of all that write in one tick only the first asks the
-    loop for a callback.
+    Attributes:
+        when: The loop's time at which it is due.
     """
 
-    __slots__ = ("_pending", "read_buffer")
+    __slots__ = ("callback", "when")
+
+    def __init__(self, when: float, callback: Callable[[], None]) -> None:
+        self.when = when
+        self.callback: Callable[[], None] | None = callback
+
+    def cancel(self) -> None:
+        """Let the time pass without the callback."""
+        self.callback = None
+
+
+class LoopShare:
+    """The read buffer of a loop, those of its connections that have something to write, and their alarms.
+
+    A connection empties the buffer before it returns to the loop. Of all that write in one tick only the first asks the
+    loop for a callback. Alarms that are set for the same span of time ring in the order in which they are set, so they
+    stand in one queue with one timer of the loop: connections have the same few spans, and a timer each costs more.
+    """
+
+    __slots__ = ("_alarms", "_pending", "read_buffer")
 
     def __init__(self) -> None:
         self.read_buffer = memoryview(bytearray(READ_BUFFER))
+        self._alarms: dict[float, deque[Alarm]] = {}
         self._pending: list[Flushable] = []
 
     def flush_soon(self, connection: Flushable, loop: asyncio.AbstractEventLoop) -> None:
@@ -47,13 +69,45 @@ class LoopShare:
             loop.call_soon(self._flush_all, loop)
         self._pending.append(connection)
 
+    def call_later(self, seconds: float, callback: Callable[[], None], loop: asyncio.AbstractEventLoop) -> Alarm:
+        """Call back after some time.
+
+        Args:
+            seconds: The time.
+            callback: What to call; its errors go to the loop's exception handler.
+            loop: The loop of this share.
+        """
+        alarm = Alarm(loop.time() + seconds, callback)
+        queue = self._alarms.get(seconds)
+        if queue is None:
+            queue = self._alarms[seconds] = deque()
+            loop.call_later(seconds, self._ring, seconds, loop)
+        queue.append(alarm)
+        return alarm
+
+    def _ring(self, seconds: float, loop: asyncio.AbstractEventLoop) -> None:
+        queue = self._alarms[seconds]
+        now = loop.time()
+        while queue and (queue[0].callback is None or queue[0].when <= now):
+            callback = queue.popleft().callback
+            if callback is not None:
+                _guarded(callback, "an alarm of a connection failed", loop)
+        if queue:
+            loop.call_at(queue[0].when, self._ring, seconds, loop)
+        else:
+            del self._alarms[seconds]
+
     def _flush_all(self, loop: asyncio.AbstractEventLoop) -> None:
         pending, self._pending = self._pending, []
         for connection in pending:
-            try:
-                connection.flush()
-            except Exception as error:
-                loop.call_exception_handler({"message": "a connection could not be flushed", "exception": error})
+            _guarded(connection.flush, "a connection could not be flushed", loop)
+
+
+def _guarded(callback: Callable[[], None], failure: str, loop: asyncio.AbstractEventLoop) -> None:
+    try:
+        callback()
+    except Exception as error:
+        loop.call_exception_handler({"message": failure, "exception": error})
 
 
 _shares: WeakKeyDictionary[asyncio.AbstractEventLoop, LoopShare] = WeakKeyDictionary()
