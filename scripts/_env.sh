@@ -89,6 +89,16 @@ make_browser() {
         say "no Chromium, and none could be installed (Debian package: chromium): the browser test cannot run"
 }
 
+# The hub's tests start Redis servers of their own; a service that the package starts is not used, and not wanted.
+make_redis() {
+    command -v redis-server >/dev/null && return
+    if debian_install redis-server; then
+        { systemctl disable --now redis-server || service redis-server stop; } >/dev/null 2>&1 || true
+    else
+        say "no redis-server, and none could be installed (Debian package: redis-server): tests with it cannot run"
+    fi
+}
+
 # The contract suite's second client is Node's `ws`.
 make_node_client() {
     local folder=tests/contracts/node

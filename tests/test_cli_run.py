@@ -305,3 +305,14 @@ def test_a_collector_that_was_set_otherwise_stays_as_it_is(before: int, after: i
         assert gc.get_threshold() == (after, *thresholds[1:])
     finally:
         gc.set_threshold(*thresholds)
+
+
+def test_a_hub_in_memory_on_several_workers_warns_in_each(tmp_path: Path) -> None:
+    (tmp_path / "rooms.py").write_text("from trunkline import App, Hub\napp = App()\nhub = Hub()\n")
+    env = {"TRUNKLINE_BROKER": ""}
+    with serving("run", "rooms:app", "--port", "0", "--workers", "2", cwd=tmp_path, env=env) as server:
+        for _ in range(2):
+            server.wait_for(
+                "there are 2 worker processes, but the topics of this hub reach only the members of its own"
+            )
+        assert server.end() == 0

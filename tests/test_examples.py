@@ -18,6 +18,7 @@ from websockets.sync.client import connect as connect_to
 
 import trunkline
 from tests.cli_process import serving
+from tests.hub.redis_server import RedisServer
 from trunkline.testclient import TestClient, WebSocketDenialResponse
 from trunkline.testing import connect
 from trunkline.websockets import WebSocketDisconnect
@@ -309,6 +310,65 @@ def test_only_listed_pages_open_a_websocket(origin: str | None, allowed: bool) -
     with client.websocket_connect("/echo", headers=headers) as websocket:
         websocket.send_text("hello")
         assert websocket.receive_text() == "hello"
+
+
+@pytest.mark.parametrize(("program", "path"), [("hub/naive.py", "/room"), ("hub/rooms.py", "/rooms/red")])
+@pytest.mark.anyio
+async def test_what_is_said_in_a_room_reaches_all_in_it(program: str, path: str) -> None:
+    app = load(program).app
+    async with connect(app, path) as ada, connect(app, path) as bob:
+        await ada.send_text("one")
+        assert await ada.receive_text() == "one"
+        # Bob may have come behind the first, never behind what is said after it.
+        await bob.send_text("two")
+        while await bob.receive_text() != "two":
+            pass
+        assert await ada.receive_text() == "two"
+
+
+def test_a_task_publishes_to_those_who_are_served_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    redis = RedisServer(tmp_path)
+    try:
+        monkeypatch.setenv("TRUNKLINE_BROKER", redis.url)
+        task = load("hub/task.py")
+        first, second = task.order_shipped(7), task.order_shipped(7)
+        assert first == second
+        assert first.offset == 1
+        task.publisher.close()
+    finally:
+        redis.stop()
+
+
+@pytest.mark.anyio
+async def test_who_comes_back_to_a_room_is_told_what_it_missed() -> None:
+    app = load("hub/rooms.py").app
+    async with connect(app, "/kept/red") as ada:
+        start = await ada.receive_json()
+        assert start["recovered"] is False
+        for text in ("one", "two"):
+            await ada.send_text(text)
+        said = [await ada.receive_json() for _ in range(2)]
+    async with connect(app, f"/kept/red?since={start['position']}") as back:
+        assert [await back.receive_json() for _ in range(2)] == said
+        assert await back.receive_json() == {"recovered": True, "position": said[-1]["position"]}
+
+
+@pytest.mark.anyio
+async def test_who_is_in_a_room_is_told_to_those_in_it() -> None:
+    app = load("hub/presence.py").app
+    async with connect(app, "/rooms/red?name=ada") as ada:
+        first, second = [await ada.receive_json() for _ in range(2)]
+        assert {**first, **second}["present"].keys() == {**first, **second}["joins"].keys() == {"ada"}
+        async with connect(app, "/rooms/red?name=bob") as bob:
+            first, second = [await bob.receive_json() for _ in range(2)]
+            assert {**first, **second}["present"].keys() == {"ada", "bob"}
+            assert list((await ada.receive_json())["joins"]) == ["bob"]
+
+
+def test_a_hub_is_measured() -> None:
+    answer = TestClient(load("hub/measured.py").app).get("/metrics")
+    assert answer.status_code == 200
+    assert "trunkline_hub_members{worker=" in answer.text
 
 
 # Typed messages.

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 # The import places of the interface: module and names.
 PLACES = {
     "trunkline": "App Router WebSocket WebSocketDisconnect WebSocketException WebSocketState HTTPConnection "
-    "HTTPException Request BackgroundTasks Depends Path Query Header Cookie status",
+    "HTTPException Request BackgroundTasks Depends Path Query Header Cookie status Hub Publisher TopicConfig",
+    "trunkline.hub": "Hub TopicConfig Retention Position Publication Membership policies",
     "trunkline.websockets": "WebSocket WebSocketClose WebSocketDisconnect WebSocketDisconnected WebSocketState",
     "trunkline.messages": "Codec CodecError InvalidMessage MessageSettings codec_for encode register_codec",
     "trunkline.requests": "HTTPConnection Request",

@@ -20,12 +20,14 @@ class Case:
         arguments: The load generator's.
         path: The endpoint, where a server has several.
         deflate: Whether it means something only to a server that takes the offer to compress.
+        peers: Those whose programs have it; None for all.
     """
 
     name: str
     arguments: tuple[str, ...]
     path: str = "/text"
     deflate: bool = False
+    peers: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,29 @@ def _json(name: str, offer: str) -> Case:
     return Case(name, ("echo", "--size", "1100", "--deflate", offer), deflate=True)
 
 
+# Whose programs have a room: by the hub, by a list of connections, or by what the server offers for it.
+_WITH_ROOM = frozenset(
+    {
+        "trunkline",
+        "trunkline-starlette",
+        "trunkline-pure",
+        "uvicorn-sansio",
+        "uvicorn-websockets",
+        "uvicorn-wsproto",
+        "hypercorn",
+        "granian",
+        "websockets",
+        "socketify",
+        "bun",
+    }
+)
+
+
+def _fanout(window: int) -> Case:
+    arguments = ("fanout", "--connections", "1000", "--window", str(window))
+    return Case(f"fanout-{window}", arguments, "/room", peers=_WITH_ROOM)
+
+
 CASES = (
     Case("echo-1", ("echo",)),
     Case("echo-16", ("echo", "--window", "16")),
@@ -76,6 +101,9 @@ CASES = (
     _json("deflate", "permessage-deflate; client_max_window_bits"),  # what browsers offer
     _json("deflate-alone", "permessage-deflate; server_no_context_takeover; client_no_context_takeover"),
     Case("latency", ("echo", "--rate", "10000")),
+    _fanout(1),
+    _fanout(8),
+    _fanout(32),
     Case("hold", ("hold", "--connections", str(IDLE), "--window", "16")),
 )
 
@@ -104,6 +132,11 @@ TABLES = {
         Column("latency", "p50_us", "p50, us", more=False),
         Column("latency", "p99_us", "p99, us", more=False),
     ),
+    "Text of 128 bytes from one connection to all 1000": (
+        Column("fanout-1", "per_second", "1 in flight, deliveries/s"),
+        Column("fanout-8", "per_second", "8 in flight, deliveries/s"),
+        Column("fanout-32", "per_second", "32 in flight, deliveries/s"),
+    ),
     "Opening and holding 3000 connections": (
         Column("hold", "handshakes_per_second", "handshakes/s"),
         Column("hold", "kib_per_connection", "KiB per idle connection", more=False),
@@ -130,6 +163,9 @@ GOALS = (
         ("deflate-alone", "wire_bytes"),
         1.1,
     ),
+    Goal("to 1000 connections, 1 in flight", "trunkline", ("fanout-1", "per_second"), 2.0),
+    Goal("to 1000 connections, 8 in flight", "trunkline", ("fanout-8", "per_second"), 14.0),
+    Goal("to 1000 connections, 32 in flight", "trunkline", ("fanout-32", "per_second"), 30.0),
     Goal("p99 against the other's p50", "trunkline", ("latency", "p99_us"), 1.0, other=("latency", "p50_us")),
     Goal("KiB per idle connection", "trunkline", ("hold", "kib_per_connection"), 8.0, None),
     Goal("handshakes per second", "trunkline", ("hold", "handshakes_per_second"), 4.0),

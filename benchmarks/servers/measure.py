@@ -162,8 +162,10 @@ def measure(peer: Peer, case: Case, seconds: float) -> dict[str, float]:
         seconds: How long to measure; the load generator warms up before.
 
     Raises:
-        NotMeasured: The server could not be started, refused, or answered wrongly.
+        NotMeasured: The server could not be started, refused, or answered wrongly, or its program lacks the case.
     """
+    if case.peers is not None and peer.name not in case.peers:
+        raise NotMeasured("its program has nothing for it")
     with _serving(peer) as server:
         if case.name == "hold":
             return _hold(server, case)

@@ -18,6 +18,7 @@ from trunkline.applications import App
 from trunkline.background import BackgroundTasks
 from trunkline.dependencies import Cookie, Depends, Header, Path, Query
 from trunkline.exceptions import HTTPException, TrunklineError, WebSocketException
+from trunkline.hub import Hub, Publisher, TopicConfig
 from trunkline.requests import HTTPConnection, Request
 from trunkline.routing import Router
 from trunkline.websockets import WebSocket, WebSocketDisconnect, WebSocketState
@@ -30,10 +31,13 @@ __all__ = [
     "HTTPConnection",
     "HTTPException",
     "Header",
+    "Hub",
     "Path",
+    "Publisher",
     "Query",
     "Request",
     "Router",
+    "TopicConfig",
     "TrunklineError",
     "WebSocket",
     "WebSocketDisconnect",

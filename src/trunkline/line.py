@@ -25,7 +25,8 @@ Taking a message costs one call where it has come, and no future where it has no
         await line.arrival()
         message = line.take()            # None: all has been taken and the connection has ended
 
-A write says whether it was welcome. Where it was not, nothing was written: `await line.drain()`, and write again.
+A write says whether it was welcome. Where it was not, nothing was written: `await line.drain()`, and write again, or
+leave it to `line.write_later`.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Hashable
 
     from trunkline.states import CloseInfo
     from trunkline.types import Receive, Scope, Send
@@ -95,6 +96,9 @@ class Line(Protocol):
     def on_close(self, callback: Callable[[CloseInfo], None]) -> None:
         """Call back once when the end is known; at once if it is."""
 
+    def off_close(self, callback: Callable[[CloseInfo], None]) -> None:
+        """Call this callback no more; nothing happens if it was not to be called."""
+
     async def wait_closed(self) -> CloseInfo:
         """Wait until the end is known; any number of tasks may."""
 
@@ -107,6 +111,23 @@ class Line(Protocol):
     def write_frame(self, frame: bytes) -> bool:
         """Write a ready-made frame, for example one that many share, if it is welcome; whether it was."""
 
+    @property
+    def frame_key(self) -> Hashable | None:
+        """What frames are made by, once accepted: connections with equal keys take the same frames.
+
+        None if a frame refers back to those before it: it can be shared with nobody, and none may be left out.
+        """
+
+    def make_frame(self, data: str | bytes) -> bytes:
+        """The frame of a message, for this connection and all with the same `frame_key`."""
+
+    def write_later(self, write: Callable[[], object]) -> None:
+        """Call `write` when a write is welcome, behind all that was written or left to this before.
+
+        Until then `writable` is false for everybody else. Called exactly once, also when the connection ends before:
+        nothing is written then.
+        """
+
     async def drain(self) -> None:
         """Wait until a write is welcome again.
 
@@ -117,6 +138,9 @@ class Line(Protocol):
     @property
     def buffered(self) -> int:
         """Bytes written that the operating system has not taken yet."""
+
+    def expel(self, code: int, reason: str) -> None:
+        """Close without waiting for the peer: drop it after 1 s, or at once if it has not taken what was written."""
 
     def abort(self) -> None:
         """Drop the connection at once, with what is buffered."""

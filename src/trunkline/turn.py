@@ -43,6 +43,26 @@ class Turn:
                 queue.remove(called)
             raise
 
+    def line_up(self) -> anyio.Event:
+        """Take a place in the queue without waiting: the event is set when the turn has come; then `step_out`."""
+        called = anyio.Event()
+        if not self.taken:
+            self.taken = True
+            called.set()
+        else:
+            if self._queue is None:
+                self._queue = deque()
+            self._queue.append(called)
+        return called
+
+    def step_out(self, called: anyio.Event) -> None:
+        """End a turn that has come, or the waiting for it."""
+        if called.is_set():
+            self.give_back()
+        else:
+            assert self._queue is not None
+            self._queue.remove(called)
+
     def give_back(self) -> None:
         """End this task's turn: the next one's begins."""
         if self._queue:

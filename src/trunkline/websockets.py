@@ -216,6 +216,11 @@ class WebSocket(HTTPConnection[StateT], TypedMessages):
         """
         return self._close_info is not None
 
+    @property
+    def line(self) -> Line | None:
+        """The Line to write to past ASGI (`trunkline.line`); None without one, or where a middleware wraps `send`."""
+        return self._fast_out
+
     async def wait_closed(self) -> CloseInfo:
         """Wait for the end of the connection; any number of tasks may. asyncio only.
 
@@ -369,20 +374,41 @@ class WebSocket(HTTPConnection[StateT], TypedMessages):
             await turn.wait()
         turn.taken = True
         try:
-            state = self.application_state
-            self.application_state = next_application_state(state, message)
-            if self.application_state is DISCONNECTED:
-                self._ended(message)
-            try:
-                await self._send(message)
-            except OSError as error:
-                if state is not CONNECTED:
-                    raise
-                raise self._lost() from error
-            if state is CONNECTING and "extensions" in self.scope and self.application_state is CONNECTED:
-                self._take_the_line()
+            await self.send_in_turn(message)
         finally:
             turn.give_back()
+
+    async def send_in_turn(self, message: Message) -> None:
+        """As `send`, for whoever holds the turn of `sending`.
+
+        Args:
+            message: As of `send`.
+
+        Raises:
+            RuntimeError: The message is not allowed in this state.
+            WebSocketDisconnected: A close has been sent before, or the connection was found lost.
+            WebSocketDisconnect: The client is gone (1006).
+        """
+        state = self.application_state
+        self.application_state = next_application_state(state, message)
+        if self.application_state is DISCONNECTED:
+            self._ended(message)
+        try:
+            await self._send(message)
+        except OSError as error:
+            if state is not CONNECTED:
+                raise
+            raise self._lost() from error
+        if state is CONNECTING and "extensions" in self.scope and self.application_state is CONNECTED:
+            self._take_the_line()
+
+    @property
+    def sending(self) -> Turn | None:
+        """The turn that every send takes, for those who send several messages that nothing is to overtake.
+
+        None where a subclass has a `send` of its own, which is to be asked for each.
+        """
+        return self._sending if self._direct_send else None
 
     # Opening and closing
 

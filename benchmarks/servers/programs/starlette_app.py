@@ -25,4 +25,30 @@ async def binary(websocket: WebSocket) -> None:
         pass
 
 
-app = Starlette(routes=[WebSocketRoute("/text", text), WebSocketRoute("/binary", binary)])
+class ConnectionManager:
+    """As the documentation of FastAPI has it."""
+
+    def __init__(self) -> None:
+        self.active_connections: list[WebSocket] = []
+
+    async def broadcast(self, message: str) -> None:
+        for connection in self.active_connections:
+            await connection.send_text(message)
+
+
+manager = ConnectionManager()
+
+
+async def room(websocket: WebSocket) -> None:
+    await websocket.accept()
+    manager.active_connections.append(websocket)
+    try:
+        while True:
+            await manager.broadcast(await websocket.receive_text())
+    except WebSocketDisconnect:
+        manager.active_connections.remove(websocket)
+
+
+app = Starlette(
+    routes=[WebSocketRoute("/text", text), WebSocketRoute("/binary", binary), WebSocketRoute("/room", room)]
+)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trunkline import App, WebSocket, WebSocketDisconnect
+from trunkline import App, Hub, WebSocket, WebSocketDisconnect
 from trunkline.routing import WebSocketRoute
 
 
@@ -24,4 +24,14 @@ async def binary(websocket: WebSocket) -> None:
         pass
 
 
-app = App(routes=[WebSocketRoute("/text", text), WebSocketRoute("/binary", binary)])
+topic = Hub("memory://").topic("room")
+
+
+async def room(websocket: WebSocket) -> None:
+    await websocket.accept()
+    async with topic.join(websocket):
+        async for message in websocket.iter_text():
+            await topic.publish(message)
+
+
+app = App(routes=[WebSocketRoute("/text", text), WebSocketRoute("/binary", binary), WebSocketRoute("/room", room)])

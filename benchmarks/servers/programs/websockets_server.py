@@ -6,10 +6,24 @@ import asyncio
 import sys
 
 import uvloop
-from websockets.asyncio.server import ServerConnection, serve
+from websockets.asyncio.server import ServerConnection, broadcast, serve
+
+members: set[ServerConnection] = set()
+
+
+async def room(websocket: ServerConnection) -> None:
+    members.add(websocket)
+    try:
+        async for message in websocket:
+            broadcast(members, message)
+    finally:
+        members.remove(websocket)
 
 
 async def echo(websocket: ServerConnection) -> None:
+    if websocket.request is not None and websocket.request.path == "/room":
+        await room(websocket)
+        return
     async for message in websocket:
         await websocket.send(message)
 

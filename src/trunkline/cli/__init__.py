@@ -25,6 +25,7 @@ COMMANDS = {
     "connect": "talk to a WebSocket server, by hand or from a pipe",
     "doctor": "check what this environment has and lacks",
     "demo": "serve the chat example",
+    "hub": "look into the topics of a hub over Redis, and publish to them",
 }
 
 

@@ -81,6 +81,9 @@ def _check(options: dict[str, Any]) -> None:
 def _checked(drain: float | None, engine: Sequence[str], **options: Any) -> None:
     _check(options)
     _engine_settings(drain, engine)
+    if options["workers"] is not None:
+        # What depends on the number of processes, as a hub in memory does, finds it there.
+        os.environ["WEB_CONCURRENCY"] = str(options["workers"])
     assert uvicorn_command.callback is not None
     uvicorn_command.callback(**options)
 

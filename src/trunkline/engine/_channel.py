@@ -25,6 +25,7 @@ from trunkline.engine.codec import Decoder, binary_frame, frame, frame_header, t
 from trunkline.turn import Turn
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Awaitable, Callable, Sequence
     from contextvars import Context
 
@@ -180,6 +181,7 @@ class Channel:
         "_high_water",
         "_inbound_bytes",
         "_inbound_messages",
+        "_later",
         "_loop",
         "_out",
         "_out_bytes",
@@ -221,6 +223,8 @@ class Channel:
         self._receiver: Receiver | None = None
         self._handed: str | bytes | None = None
         self._turn: Turn | None = None
+        # Writes that wait until one is welcome: see `Connection.write_later`.
+        self._later: deque[Callable[[], object]] | None = None
         self._out: list[bytes] = []
         self._out_bytes = 0
         self._reading = False
@@ -374,7 +378,11 @@ class Channel:
         """All has been taken, and the end or more of the peer's bytes wait."""
         raise NotImplementedError
 
-    def _guarded(self, callback: Callable[..., None], *args: object) -> None:
+    def _write_later_ones(self) -> None:
+        """A write is welcome, or would be if nothing waited."""
+        raise NotImplementedError
+
+    def _guarded(self, callback: Callable[..., object], *args: object) -> None:
         """Call into the application."""
         raise NotImplementedError
 
@@ -444,3 +452,5 @@ class Channel:
             out.clear()
         self._out_bytes = 0
         self.writable = self.speaking and not self._write_paused
+        if self._later is not None:
+            self._write_later_ones()

@@ -29,6 +29,7 @@ cdef class Channel:
     cdef public Receiver _receiver
     cdef public object _turn
     cdef public object _handed
+    cdef public object _later
     cdef public list _out
     cdef public Py_ssize_t _out_bytes
     cdef public Py_ssize_t _inbound_messages

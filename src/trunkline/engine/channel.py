@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 
 from trunkline.engine.codec import NATIVE
 
-__all__ = ["Channel", "Receiver"]
+__all__ = ["BINARY", "TEXT", "Channel", "Receiver"]
+
+# Opcodes of RFC 6455 section 5.2.
+TEXT, BINARY = 1, 2
 
 if TYPE_CHECKING:
     from trunkline.engine._channel import Channel, Receiver

@@ -8,7 +8,9 @@ is reached (messages or bytes not yet taken) and goes on when all has been taken
 while none is queued.
 
 **Out.** Above the high-water mark `writable` is false, writes are refused, and `drain` waits for the transport, for
-`send_timeout` at most: who reads nothing for so long is aborted, and the memory is free.
+`send_timeout` at most: who reads nothing for so long is aborted, and the memory is free. What is left to `write_later`
+waits outside of the transport, which would copy it, and is called for a high-water mark's worth at a time; as long as
+something waits there, `writable` is false for everybody else, so nothing overtakes it.
 
 **The end** has two halves, which may lie apart. It is *known* when `closed` is set: at once, whatever is unread. It
 *comes* for the peer when our last close frame leaves: after our own close at once; as the answer to the peer's close,
@@ -25,18 +27,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import enum
+import functools
+from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from trunkline.engine.channel import Channel
-from trunkline.engine.codec import Decoder, close_frame, frame
+from trunkline.engine.channel import BINARY, TEXT, Channel
+from trunkline.engine.codec import Decoder, binary_frame, close_frame, frame, text_frame
 from trunkline.engine.events import Close, Ping, Pong, Violation
 from trunkline.engine.keepalive import Keepalive
 from trunkline.engine.shared import share_of
 from trunkline.states import CloseInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
     from trunkline.engine.deflate import Deflate
     from trunkline.engine.events import Event
@@ -51,6 +55,8 @@ LAST_WORD = 0.5
 ABORT_AFTER = 1.0
 LOST = CloseInfo(1006, "")
 _PING, _PONG = 9, 10
+# The `frame_key` of connections without compression.
+_UNCOMPRESSED = "uncompressed"
 # Ends that no close frame told of, unless it gave a reason: ASGI's message has none then.
 _WITHOUT_REASON = (1006, 1012)
 
@@ -208,6 +214,8 @@ class Connection(Channel, asyncio.BufferedProtocol):
             due, self._pong_due = self._pong_due, None
             self._pong(due)
         self.writable = self.speaking
+        if self._later is not None:
+            self._write_later_ones()
         self._release_drains()
 
     def _handle(self, events: Sequence[Event]) -> None:
@@ -257,15 +265,8 @@ class Connection(Channel, asyncio.BufferedProtocol):
         self._put(frame(_PING, payload))
 
     def give_up(self) -> None:
-        """The peer does not answer pings: say so, and do not wait for it if it does not even read."""
-        stalled = self._transport.get_write_buffer_size() > 0
-        info = CloseInfo(1011, "keepalive ping timeout")
-        self._write_close(close_frame(*info))
-        self._know(info)
-        if stalled:
-            self.abort()
-        else:
-            self._hang_up()
+        """The peer does not answer pings."""
+        self.expel(1011, "keepalive ping timeout")
 
     # The application's side: in
 
@@ -292,6 +293,11 @@ class Connection(Channel, asyncio.BufferedProtocol):
         else:
             self._close_callbacks.append(callback)
 
+    def off_close(self, callback: Callable[[CloseInfo], None]) -> None:
+        """Call this callback no more; nothing happens if it was not to be called."""
+        if self._close_callbacks is not None and callback in self._close_callbacks:
+            self._close_callbacks.remove(callback)
+
     async def wait_closed(self) -> CloseInfo:
         """Wait until the end is known; any number of tasks may."""
         if self.closed is None:
@@ -309,7 +315,7 @@ class Connection(Channel, asyncio.BufferedProtocol):
         else:
             self._resume_reading()
 
-    def _guarded(self, callback: Callable[..., None], *args: object) -> None:
+    def _guarded(self, callback: Callable[..., object], *args: object) -> None:
         """Call into the application; its errors are its own, not the transport's."""
         try:
             callback(*args)
@@ -318,6 +324,76 @@ class Connection(Channel, asyncio.BufferedProtocol):
             self._loop.call_exception_handler(context)
 
     # The application's side: out
+
+    @property
+    def frame_key(self) -> Hashable | None:
+        """What frames are made by: equal keys take the same frames; None if they refer back to earlier ones."""
+        return _UNCOMPRESSED if self._deflate is None else self._deflate.frame_key
+
+    def make_frame(self, data: str | bytes) -> bytes:
+        """The frame of a message, for this connection and all with the same `frame_key`."""
+        deflate = self._deflate
+        if deflate is None or len(data) < deflate.threshold:
+            return text_frame(data) if isinstance(data, str) else binary_frame(data)
+        if isinstance(data, str):
+            return frame(TEXT, deflate.compress(data.encode()), True)
+        return frame(BINARY, deflate.compress(data), True)
+
+    def write_later(self, write: Callable[[], object]) -> None:
+        """Call `write` when a write is welcome, behind all that was written or left to this before."""
+        if self.phase is not OPEN:
+            self._guarded(write)
+            return
+        if self._later is None:
+            self._later = deque()
+            self.writable = False
+            if not self._out:
+                self._share.flush_soon(self, self._loop)
+        self._later.append(write)
+
+    def _write_later_ones(self) -> None:
+        """Go on with what waits, as far as a write is welcome."""
+        # Out of sight meanwhile: a large message flushes what is gathered.
+        later, self._later = self._later, None
+        while later and self.writable:
+            self._guarded(later.popleft())
+        if later:
+            self._later = later
+            self.writable = False
+
+    async def write_in_turn(self, write: Callable[[], object]) -> None:
+        """Write when it is welcome, behind what was left to `write_later`, or not at all if this is cancelled.
+
+        Args:
+            write: Writes, and says whether that was welcome.
+
+        Raises:
+            OSError: The connection has ended, or has not become writable within the send limit and was aborted.
+        """
+        if self._later is None:
+            while not write():
+                await self.drain()
+            return
+        written = self._loop.create_future()
+
+        def write_now() -> None:
+            if written.done():
+                return
+            try:
+                self._check_open()
+                write()
+            except Exception as error:
+                written.set_exception(error)
+            else:
+                written.set_result(None)
+
+        self.write_later(write_now)
+        timer = self._abort_later()
+        try:
+            await written
+        finally:
+            if timer is not None:
+                timer.cancel()
 
     async def drain(self) -> None:
         """Wait until a write is welcome again.
@@ -331,16 +407,25 @@ class Connection(Channel, asyncio.BufferedProtocol):
             await asyncio.sleep(0)
         while self.phase is OPEN and not self.writable:
             self.flush()
-            await self.written()
+            if self._write_paused:
+                await self.written()
+            else:
+                await asyncio.sleep(0)
+        self._check_open()
+
+    def _check_open(self) -> None:
         if self.phase is not OPEN:
             raise ClientGone("the connection has ended")
+
+    def _abort_later(self) -> asyncio.TimerHandle | None:
+        timeout = self.settings.send_timeout
+        return None if timeout is None else self._loop.call_later(timeout, self.abort)
 
     async def written(self) -> None:
         """Wait while the transport holds too much, for the send limit at most; return too when the phase changes."""
         if not self._write_paused:
             return
-        timeout, phase = self.settings.send_timeout, self.phase
-        timer = None if timeout is None else self._loop.call_later(timeout, self.abort)
+        phase, timer = self.phase, self._abort_later()
         try:
             while self._write_paused:
                 await self._drained()
@@ -382,6 +467,30 @@ class Connection(Channel, asyncio.BufferedProtocol):
         self._resume_reading()
         self._arm(self.settings.close_timeout, self.abort)
         self._know(CloseInfo(code, reason))
+
+    async def close_in_turn(self, code: int, reason: str) -> None:
+        """Our own close, behind what was left to `write_later`.
+
+        Raises:
+            OSError: The connection has ended before, or took nothing for the send limit.
+        """
+        if self._later is None:
+            self.close(code, reason)
+        else:
+            await self.write_in_turn(functools.partial(self.close, code, reason))
+
+    def expel(self, code: int, reason: str) -> None:
+        """Close the connection of a peer that does not keep up: without waiting for it if it does not even read."""
+        if self.phase is not OPEN:
+            return
+        stalled = self._transport.get_write_buffer_size() > 0
+        info = CloseInfo(code, reason)
+        self._write_close(close_frame(*info))
+        self._know(info)
+        if stalled:
+            self.abort()
+        else:
+            self._hang_up()
 
     def leave(self) -> None:
         """The application has ended: so does the connection, behind what is written, if it was not closed."""
@@ -445,8 +554,11 @@ class Connection(Channel, asyncio.BufferedProtocol):
             self._hang_up()
 
     def _write_close(self, data: bytes) -> None:
+        # What waits must not follow the close frame.
+        later, self._later = self._later, None
         self._put(data)
         self.flush()
+        self._later = later
         self._shut()
 
     def _shut(self) -> None:
@@ -455,6 +567,9 @@ class Connection(Channel, asyncio.BufferedProtocol):
         self.hearing = self.speaking = self.writable = False
         self._release_drains()
         self._stop_pings()
+        later, self._later = self._later, None
+        for write in later or ():
+            self._guarded(write)
 
     def _stop_pings(self) -> None:
         if self.keepalive is not None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from trunkline.engine.events import BadData, TooBig
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Hashable, Iterable, Mapping
 
     from trunkline.engine.handshake import Extension
 
@@ -206,6 +206,11 @@ class Deflate:
         self._client_bits = max(agreement.client_bits, 9)
         self._compressor: zlib._Compress | None = None
         self._history = b"" if agreement.client_takeover else None
+
+    @property
+    def frame_key(self) -> Hashable | None:
+        """What a compressed frame depends on beside its message; None if it is on the messages before."""
+        return None if self.shared_bits is None else (self.shared_bits, self._settings)
 
     def compress(self, payload: bytes | bytearray | memoryview) -> bytes:
         """The payload of a compressed frame (RFC 7692 section 7.2.1); the frame has RSV1 set."""

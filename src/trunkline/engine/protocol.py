@@ -326,8 +326,8 @@ class WebSocketProtocol(asyncio.Protocol):
     async def _send(self, message: Message) -> None:
         connection = self._connection
         if connection.phase is OPEN and message["type"] == "websocket.send":
-            while not _write(connection, message):
-                await connection.drain()
+            if not _write(connection, message):
+                await connection.write_in_turn(functools.partial(_write, connection, message))
             return
         following = next_application_state(self._state, message)
         if connection.phase > OPEN:
@@ -376,7 +376,7 @@ class WebSocketProtocol(asyncio.Protocol):
             code = message.get("code")
             code = 1000 if code is None else int(code)
             check_close_code(code)
-            self._connection.close(code, message.get("reason") or "")
+            await self._connection.close_in_turn(code, message.get("reason") or "")
         else:
             logger.info("%s 403", self._place())
             self._refuse(403)

@@ -1,0 +1,15 @@
+"""The broker over Redis or Valkey: one process publishes, all that have members are told.
+
+- Publications and questions go through one connection, in order, many at a time (`commands`).
+- What is delivered comes through another one, to which a topic is subscribed once per process (`listener`).
+- A topic with a history has a stream whose ids are the offsets, and beside it the epoch (`scripts`).
+
+Both connections come back by themselves. What was published while the second was away is recovered by the hub where
+there is a history, and counted where there is none.
+"""
+
+from __future__ import annotations
+
+from trunkline.hub.brokers.redis.broker import RedisBroker
+
+__all__ = ["RedisBroker"]

@@ -1,0 +1,92 @@
+"""A Redis server of a test's own, on a free port, that can be killed, restarted and paused."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+from tests.contracts.servers import free_port
+from tests.support import unavailable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["RedisServer"]
+
+DEADLINE = 20
+
+
+class RedisServer:
+    """One server, with its data in a folder.
+
+    Args:
+        folder: Where it keeps its data.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        program = shutil.which("redis-server")
+        if program is None:
+            unavailable("redis-server is not installed: on Debian and Ubuntu, apt-get install redis-server")
+        self._program = program
+        self._folder = folder
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.start()
+
+    def start(self) -> None:
+        """Start it, with the data that is in the folder."""
+        options = {
+            "port": str(self.port),
+            "bind": "127.0.0.1",
+            "dir": str(self._folder),
+            "save": "",
+            "loglevel": "warning",
+        }
+        self._process = subprocess.Popen(
+            [self._program, *(part for name, value in options.items() for part in (f"--{name}", value))],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + DEADLINE
+        while not self._answers():
+            assert self._process.poll() is None, "redis-server does not start"
+            assert time.monotonic() < deadline, "redis-server does not answer"
+            time.sleep(0.01)
+
+    def _answers(self) -> bool:
+        try:
+            return self.command("PING") == b"+PONG\r\n"
+        except OSError:
+            return False
+
+    def command(self, *words: str) -> bytes:
+        """Ask it something, on a connection of one's own."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=DEADLINE) as connection:
+            connection.sendall(" ".join(words).encode() + b"\r\n")
+            return connection.recv(65536)
+
+    def save(self) -> None:
+        """Write the data to the folder."""
+        assert self.command("SAVE") == b"+OK\r\n"
+
+    def kill(self) -> None:
+        """kill -9."""
+        self._process.kill()
+        self._process.wait(DEADLINE)
+
+    def pause(self) -> None:
+        """Stop it as a network that is gone would: connections stay, nothing is answered."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self._process.send_signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        """End it, whatever state it is in."""
+        self.resume()
+        self.kill()
