@@ -13,9 +13,10 @@ import pytest
 from tests.engine.client_frames import BINARY, CLOSE, PING, TEXT, client_frame, header, text
 from tests.engine.memory import Pair, ServerFrame, frames, open_connection, run, settle, unopened_connection
 from trunkline.engine._channel import LARGE
-from trunkline.engine.connection import ClientGone, Phase
+from trunkline.engine.connection import Phase
 from trunkline.engine.deflate import Deflate, DeflateSettings, negotiate
 from trunkline.engine.handshake import Extension
+from trunkline.engine.outbound import ClientGone
 from trunkline.engine.shared import READ_BUFFER, LoopShare
 from trunkline.line import line_of
 from trunkline.states import CloseInfo

@@ -19,7 +19,8 @@ from tests.engine.client_frames import BINARY, CLOSE, TEXT, client_frame, text
 from tests.engine.heads import ACCEPT, parse_response, raw_request, usual
 from tests.engine.memory import BareTransport, Peer, ServerFrame, Transport, run, settle
 from trunkline.engine import DeflateSettings, EngineSettings, WebSocketProtocol
-from trunkline.engine.connection import ClientGone, Connection
+from trunkline.engine.connection import Connection
+from trunkline.engine.outbound import ClientGone
 from trunkline.states import WebSocketDisconnect
 from trunkline.websockets import WebSocket
 

@@ -8,9 +8,7 @@ is reached (messages or bytes not yet taken) and goes on when all has been taken
 while none is queued.
 
 **Out.** Above the high-water mark `writable` is false, writes are refused, and `drain` waits for the transport, for
-`send_timeout` at most: who reads nothing for so long is aborted, and the memory is free. What is left to `write_later`
-waits outside of the transport, which would copy it, and is called for a high-water mark's worth at a time; as long as
-something waits there, `writable` is false for everybody else, so nothing overtakes it.
+`send_timeout` at most: who reads nothing for so long is aborted, and the memory is free (`Outbound`).
 
 **The end** has two halves, which may lie apart. It is *known* when `closed` is set: at once, whatever is unread. It
 *comes* for the peer when our last close frame leaves: after our own close at once; as the answer to the peer's close,
@@ -28,19 +26,18 @@ import asyncio
 import contextlib
 import enum
 import functools
-from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from trunkline.engine.channel import BINARY, TEXT, Channel
-from trunkline.engine.codec import Decoder, binary_frame, close_frame, frame, text_frame
+from trunkline.engine.codec import Decoder, close_frame, frame
 from trunkline.engine.events import Close, Ping, Pong, Violation
 from trunkline.engine.keepalive import Keepalive
+from trunkline.engine.outbound import Outbound
 from trunkline.engine.shared import share_of
 from trunkline.states import CloseInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
+    from collections.abc import Callable, Sequence
 
     from trunkline.engine.deflate import Deflate
     from trunkline.engine.events import Event
@@ -48,21 +45,15 @@ if TYPE_CHECKING:
     from trunkline.engine.shared import Alarm
     from trunkline.types import Message
 
-__all__ = ["LOST", "ClientGone", "Connection", "Phase"]
+__all__ = ["LOST", "Connection", "Phase"]
 
 EARLY_BYTES = 64 * 1024
 LAST_WORD = 0.5
 ABORT_AFTER = 1.0
 LOST = CloseInfo(1006, "")
 _PING, _PONG = 9, 10
-# The `frame_key` of connections without compression.
-_UNCOMPRESSED = "uncompressed"
 # Ends that no close frame told of, unless it gave a reason: ASGI's message has none then.
 _WITHOUT_REASON = (1006, 1012)
-
-
-class ClientGone(OSError):
-    """Raised by `send` when the connection has ended (ASGI 2.4: an `OSError`, which is no error of the application)."""
 
 
 class Phase(enum.IntEnum):
@@ -77,7 +68,7 @@ class Phase(enum.IntEnum):
 OPENING, OPEN, CLOSING, ENDED = Phase
 
 
-class Connection(Channel, asyncio.BufferedProtocol):
+class Connection(Outbound, asyncio.BufferedProtocol):
     """One WebSocket. Before accept it only keeps what a client sends that does not wait for the answer.
 
     Args:
@@ -91,7 +82,6 @@ class Connection(Channel, asyncio.BufferedProtocol):
         "_answer",
         "_broken",
         "_close_callbacks",
-        "_drains",
         "_early",
         "_end_known",
         "_on_end",
@@ -101,7 +91,6 @@ class Connection(Channel, asyncio.BufferedProtocol):
         "phase",
         "receive",
         "send",
-        "settings",
         "timer",
     )
 
@@ -113,7 +102,6 @@ class Connection(Channel, asyncio.BufferedProtocol):
         on_end: Callable[[], None],
     ) -> None:
         super().__init__(loop, transport, settings, share_of(loop))
-        self.settings = settings
         self._on_end: Callable[[], None] | None = on_end
         self.phase = OPENING
         self.latency: float | None = None
@@ -124,7 +112,6 @@ class Connection(Channel, asyncio.BufferedProtocol):
         self._early: bytearray | None = None
         self._close_callbacks: list[Callable[[CloseInfo], None]] | None = None
         self._end_known: asyncio.Future[None] | None = None
-        self._drains: list[asyncio.Future[None]] | None = None
         self._answer: bytes | None = None
         self._broken = False
         self._pong_due: bytes | None = None
@@ -322,136 +309,6 @@ class Connection(Channel, asyncio.BufferedProtocol):
         except Exception as error:
             context = {"message": f"a callback of a WebSocket's Line failed: {callback!r}", "exception": error}
             self._loop.call_exception_handler(context)
-
-    # The application's side: out
-
-    @property
-    def frame_key(self) -> Hashable | None:
-        """What frames are made by: equal keys take the same frames; None if they refer back to earlier ones."""
-        return _UNCOMPRESSED if self._deflate is None else self._deflate.frame_key
-
-    def make_frame(self, data: str | bytes) -> bytes:
-        """The frame of a message, for this connection and all with the same `frame_key`."""
-        deflate = self._deflate
-        if deflate is None or len(data) < deflate.threshold:
-            return text_frame(data) if isinstance(data, str) else binary_frame(data)
-        if isinstance(data, str):
-            return frame(TEXT, deflate.compress(data.encode()), True)
-        return frame(BINARY, deflate.compress(data), True)
-
-    def write_later(self, write: Callable[[], object]) -> None:
-        """Call `write` when a write is welcome, behind all that was written or left to this before."""
-        if self.phase is not OPEN:
-            self._guarded(write)
-            return
-        if self._later is None:
-            self._later = deque()
-            self.writable = False
-            if not self._out:
-                self._share.flush_soon(self, self._loop)
-        self._later.append(write)
-
-    def _write_later_ones(self) -> None:
-        """Go on with what waits, as far as a write is welcome."""
-        # Out of sight meanwhile: a large message flushes what is gathered.
-        later, self._later = self._later, None
-        while later and self.writable:
-            self._guarded(later.popleft())
-        if later:
-            self._later = later
-            self.writable = False
-
-    async def write_in_turn(self, write: Callable[[], object]) -> None:
-        """Write when it is welcome, behind what was left to `write_later`, or not at all if this is cancelled.
-
-        Args:
-            write: Writes, and says whether that was welcome.
-
-        Raises:
-            OSError: The connection has ended, or has not become writable within the send limit and was aborted.
-        """
-        if self._later is None:
-            while not write():
-                await self.drain()
-            return
-        written = self._loop.create_future()
-
-        def write_now() -> None:
-            if written.done():
-                return
-            try:
-                self._check_open()
-                write()
-            except Exception as error:
-                written.set_exception(error)
-            else:
-                written.set_result(None)
-
-        self.write_later(write_now)
-        timer = self._abort_later()
-        try:
-            await written
-        finally:
-            if timer is not None:
-                timer.cancel()
-
-    async def drain(self) -> None:
-        """Wait until a write is welcome again.
-
-        Raises:
-            OSError: The connection has ended, or has not become writable within the send limit and was aborted.
-        """
-        self.flush()
-        if self.phase is OPEN and not self._write_paused:
-            # The peer keeps up. The others' turn, all the same: a sender that never waits would starve them.
-            await asyncio.sleep(0)
-        while self.phase is OPEN and not self.writable:
-            self.flush()
-            if self._write_paused:
-                await self.written()
-            else:
-                await asyncio.sleep(0)
-        self._check_open()
-
-    def _check_open(self) -> None:
-        if self.phase is not OPEN:
-            raise ClientGone("the connection has ended")
-
-    def _abort_later(self) -> asyncio.TimerHandle | None:
-        timeout = self.settings.send_timeout
-        return None if timeout is None else self._loop.call_later(timeout, self.abort)
-
-    async def written(self) -> None:
-        """Wait while the transport holds too much, for the send limit at most; return too when the phase changes."""
-        if not self._write_paused:
-            return
-        phase, timer = self.phase, self._abort_later()
-        try:
-            while self._write_paused:
-                await self._drained()
-                if self.phase is not phase:
-                    break
-        finally:
-            if timer is not None:
-                timer.cancel()
-
-    async def _drained(self) -> None:
-        waiter = self._loop.create_future()
-        if self._drains is None:
-            self._drains = []
-        self._drains.append(waiter)
-        await waiter
-
-    def _release_drains(self) -> None:
-        waiters, self._drains = self._drains, None
-        for waiter in waiters or ():
-            if not waiter.done():
-                waiter.set_result(None)
-
-    @property
-    def buffered(self) -> int:
-        """Bytes written that the operating system has not taken yet."""
-        return self._out_bytes + self._transport.get_write_buffer_size()
 
     # The end
 

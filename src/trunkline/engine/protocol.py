@@ -20,7 +20,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
-from trunkline.engine.connection import CLOSING, OPEN, OPENING, ClientGone, Connection
+from trunkline.engine.connection import CLOSING, OPEN, OPENING, Connection
 from trunkline.engine.deflate import Deflate, negotiate
 from trunkline.engine.handshake import (
     DenialResponse,
@@ -33,6 +33,7 @@ from trunkline.engine.handshake import (
     client_address,
     server_address,
 )
+from trunkline.engine.outbound import ClientGone
 from trunkline.engine.settings import EngineSettings, from_environment
 from trunkline.line import EXTENSION, VERSION
 from trunkline.states import CONNECTING, next_application_state
