@@ -90,8 +90,12 @@ class LoopShare:
         now = loop.time()
         while queue and (queue[0].callback is None or queue[0].when <= now):
             callback = queue.popleft().callback
-            if callback is not None:
-                _guarded(callback, "an alarm of a connection failed", loop)
+            if callback is None:
+                continue
+            try:
+                callback()
+            except Exception as error:
+                _report(error, "an alarm of a connection failed", loop)
         if queue:
             loop.call_at(queue[0].when, self._ring, seconds, loop)
         else:
@@ -100,14 +104,14 @@ class LoopShare:
     def _flush_all(self, loop: asyncio.AbstractEventLoop) -> None:
         pending, self._pending = self._pending, []
         for connection in pending:
-            _guarded(connection.flush, "a connection could not be flushed", loop)
+            try:
+                connection.flush()
+            except Exception as error:
+                _report(error, "a connection could not be flushed", loop)
 
 
-def _guarded(callback: Callable[[], None], failure: str, loop: asyncio.AbstractEventLoop) -> None:
-    try:
-        callback()
-    except Exception as error:
-        loop.call_exception_handler({"message": failure, "exception": error})
+def _report(error: Exception, what: str, loop: asyncio.AbstractEventLoop) -> None:
+    loop.call_exception_handler({"message": what, "exception": error})
 
 
 _shares: WeakKeyDictionary[asyncio.AbstractEventLoop, LoopShare] = WeakKeyDictionary()
