@@ -278,8 +278,10 @@ def test_what_a_task_asks_of_a_future_is_there(make: Make) -> None:
         assert receiver.get_loop() is asyncio.get_running_loop()
         assert receiver.result() is None
         assert not receiver.cancel(), "nobody waits"
+        assert receiver.done()
         assert iter(receiver) is receiver
         assert next(receiver) is receiver
+        assert not receiver.done()
         assert hasattr(receiver, "_asyncio_future_blocking"), "this is what asyncio.isfuture looks at"
         with pytest.raises(KeyError, match="lost"):
             receiver.throw(KeyError, KeyError("lost"), None)

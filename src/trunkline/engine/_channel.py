@@ -121,6 +121,10 @@ class Receiver:
         """The loop whose tasks may wait."""
         return self._loop
 
+    def done(self) -> bool:
+        """Whether nobody waits; libraries ask this of what a task awaits (`anyio.wait_all_tasks_blocked`)."""
+        return not self._waiting
+
     def add_done_callback(self, callback: Callable[[Any], None], *, context: Context | None = None) -> None:
         """The task says how it is to be run again."""
         self._callback = callback
