@@ -21,9 +21,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.mark.parametrize("http", ["h11", "httptools"])
+HTTP_SIDES = ("h11", "httptools", "trunkline.engine:HTTPProtocol")
+
+
+@pytest.mark.parametrize("http", HTTP_SIDES)
 @pytest.mark.parametrize("loop", LOOPS)
-def test_both_http_sides_of_uvicorn_hand_over(http: str, loop: str) -> None:
+def test_each_http_side_hands_over(http: str, loop: str) -> None:
     with engine("--http", http, "--loop", loop) as server, server.websocket("/echo") as client:
         for message in ("text", b"bytes", "x" * 1000, bytes(3 << 20)):
             client.send(message)
@@ -42,9 +45,19 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.parametrize("http", HTTP_SIDES[1:])
 @pytest.mark.parametrize("loop", LOOPS)
-def test_the_engine_serves_over_tls(loop: str, certificate: Path) -> None:
-    options = ("--loop", loop, "--ssl-keyfile", f"{certificate}.key", "--ssl-certfile", str(certificate))
+def test_the_engine_serves_over_tls(loop: str, http: str, certificate: Path) -> None:
+    options = (
+        "--loop",
+        loop,
+        "--http",
+        http,
+        "--ssl-keyfile",
+        f"{certificate}.key",
+        "--ssl-certfile",
+        str(certificate),
+    )
     with engine(*options, "--ws-max-size", str(4 << 20)) as server:
         context = ssl.create_default_context(cafile=str(certificate))
         uri = f"wss://127.0.0.1:{server.port}"
@@ -97,7 +110,7 @@ def test_a_path_may_have_any_characters() -> None:
 # Options of uvicorn that concern WebSockets
 
 
-@pytest.mark.parametrize("http", ["h11", "httptools"])
+@pytest.mark.parametrize("http", HTTP_SIDES)
 def test_above_the_limit_of_concurrency_a_handshake_gets_503(http: str) -> None:
     with engine("--limit-concurrency", "3", "--http", http) as server:
         with server.client("/echo").accepted() as one, server.client("/echo").accepted() as two:
