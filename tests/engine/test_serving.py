@@ -14,6 +14,7 @@ import websockets.sync.client
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 
 from tests.engine.client_frames import BINARY, CLOSE, client_frame, header, text
+from tests.engine.heads import raw_request
 from tests.engine.served import COMMANDS, LOOPS, SECONDS, Raw, engine
 from tests.support import unavailable
 
@@ -31,6 +32,12 @@ def test_each_http_side_hands_over(http: str, loop: str) -> None:
         for message in ("text", b"bytes", "x" * 1000, bytes(3 << 20)):
             client.send(message)
             assert client.recv(SECONDS) == message
+
+
+def test_our_http_side_keeps_what_a_client_sends_behind_its_handshake_in_one_segment() -> None:
+    request = raw_request(line=b"GET /echo HTTP/1.1") + text("one") + text("two")
+    with engine(started_by="trunkline run") as server, server.client("/echo", request=request) as client:
+        assert client.accepted().texts(2) == ["one", "two"]
 
 
 @pytest.fixture(scope="session")
