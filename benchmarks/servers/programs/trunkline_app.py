@@ -1,9 +1,12 @@
-"""The echo of starlette_app.py with other import lines: a default App, with every check and limit that it has."""
+"""The echo of starlette_app.py with other import lines: a default App, with every check and limit that it has.
+
+`/listener` is the same echo as a function that is called for each message.
+"""
 
 from __future__ import annotations
 
 from trunkline import App, WebSocket, WebSocketDisconnect
-from trunkline.routing import WebSocketRoute
+from trunkline.routing import ListenerRoute, WebSocketRoute
 
 
 async def text(websocket: WebSocket) -> None:
@@ -24,4 +27,14 @@ async def binary(websocket: WebSocket) -> None:
         pass
 
 
-app = App(routes=[WebSocketRoute("/text", text), WebSocketRoute("/binary", binary)])
+def listener(message: str) -> str:
+    return message
+
+
+app = App(
+    routes=[
+        WebSocketRoute("/text", text),
+        WebSocketRoute("/binary", binary),
+        ListenerRoute("/listener", listener),
+    ]
+)
