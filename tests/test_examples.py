@@ -491,3 +491,36 @@ async def test_a_typed_chat_waits_neither_for_a_hello_nor_for_a_member_that_does
             with pytest.raises(WebSocketDisconnect) as caught:
                 await silent.receive()
         assert (caught.value.code, caught.value.reason) == (3008, "Say hello first.")
+
+
+@pytest.mark.anyio
+async def test_listeners_do_what_the_page_says(capsys: pytest.CaptureFixture[str]) -> None:
+    app = load("listeners.py").app
+    async with connect(app, "/echo") as client:
+        await client.send_text("hello")
+        assert await client.receive_text() == "you said: hello"
+    async with connect(app, "/rooms/blue?who=anna") as client:
+        await client.send_json({"type": "say", "text": "hello"})
+        assert await client.receive_json() == {"type": "said", "who": "anna", "text": "hello"}
+        await client.send_json({"type": "say"})
+        assert (await client.receive_json())["code"] == "invalid_message"
+    async with connect(app, "/chat?who=anna") as client:
+        assert (await client.receive_json())["text"] == "welcome, anna"
+        await client.send_json({"type": "join", "room": "blue"})
+        await client.send_json({"type": "say", "text": "hello"})
+        assert (await client.receive_json())["text"] == "hello (in blue)"
+    assert capsys.readouterr().out == "anna left blue with 1000\n"
+
+
+@pytest.mark.anyio
+async def test_streams_do_what_the_page_says() -> None:
+    app = load("ticker.py").app
+    async with connect(app, "/ticker/TRK?every=0") as client:
+        prices = [await client.receive_json() for _ in range(3)]
+        assert {price["symbol"] for price in prices} == {"TRK"}
+    async with connect(app, "/watchlist") as client:
+        await client.send_json({"type": "watch", "symbol": "TRK"})
+        assert await client.receive_json() == {"symbol": "TRK", "price": 100.0}
+        await client.send_json({"type": "done"})
+        assert [message async for message in client] == []
+        assert client.close_code == 1000

@@ -26,7 +26,8 @@ PLACES = {
     "trunkline.messages": "Codec CodecError InvalidMessage MessageSettings codec_for encode register_codec",
     "trunkline.requests": "HTTPConnection Request",
     "trunkline.applications": "App",
-    "trunkline.routing": "BaseRoute Router Route WebSocketRoute Mount Host Match NoMatchFound",
+    "trunkline.routing": "BaseRoute Router Route WebSocketRoute ListenerRoute StreamRoute Mount Host Match "
+    "NoMatchFound",
     "trunkline.endpoints": "WebSocketEndpoint HTTPEndpoint",
     "trunkline.middleware": "Middleware",
     "trunkline.background": "BackgroundTask BackgroundTasks",

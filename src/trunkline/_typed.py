@@ -6,13 +6,13 @@ decoded from what came, with neither a call nor a copy in between.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from trunkline.messages import InvalidMessage, MessageSettings, codec_for, encode
 from trunkline.states import CloseInfo, WebSocketDisconnect
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
     from typing_extensions import TypeForm
 
@@ -103,7 +103,7 @@ class TypedMessages:
         """
         return self._iterate(codec_for(type_, self.message_settings.codec).decode)
 
-    async def _iterate(self, decode: Callable[[str | bytes], T]) -> AsyncIterator[T]:
+    async def _iterate(self, decode: Callable[[str | bytes], T]) -> AsyncGenerator[T, None]:
         try:
             while True:
                 line = self._fast_in
@@ -121,16 +121,23 @@ class TypedMessages:
         except WebSocketDisconnect:
             pass
 
-    async def _reject(self, error: InvalidMessage) -> None:
+    def _verdict(self, error: InvalidMessage) -> str | bytes | CloseInfo:
+        """What one more invalid message leads to: an answer or a close."""
         self._invalid_in_a_row += 1
-        verdict = self.message_settings.verdict(error, self._invalid_in_a_row)
+        return self.message_settings.verdict(error, self._invalid_in_a_row)
+
+    async def _reject(self, error: InvalidMessage) -> None:
+        verdict = self._verdict(error)
         if isinstance(verdict, CloseInfo):
-            await self._try(self._close_for, verdict)
-            raise WebSocketDisconnect(*verdict)
-        if not self.closed:  # what the client sent before it closed is still to be received
+            await self._close_for(verdict)
+        elif not self.closed:  # what the client sent before it closed is still to be received
             await self._send_encoded(verdict)
 
-    async def _close_for(self, verdict: CloseInfo) -> None:
+    async def _close_for(self, verdict: CloseInfo) -> NoReturn:
+        await self._try(self._close_with, verdict)
+        raise WebSocketDisconnect(*verdict)
+
+    async def _close_with(self, verdict: CloseInfo) -> None:
         await self.close(*verdict)
 
     async def _send_encoded(self, data: str | bytes) -> None:

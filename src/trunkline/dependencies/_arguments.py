@@ -100,6 +100,26 @@ def argument(
     return _field(given, call, annotation, bare, marker, path_names)
 
 
+def is_left_to_caller(given: Given, call: Callable[..., Any], path_names: Collection[str]) -> bool:
+    """Whether a parameter of a WebSocket endpoint must come, and nothing in it says from where.
+
+    Args:
+        given: The parameter.
+        call: Whose it is.
+        path_names: The names of the path's parameters.
+
+    Raises:
+        DependencyError: Its annotation cannot be resolved, or is a type of Starlette's.
+    """
+    if given.is_starred or given.default is not EMPTY or given.name in path_names:
+        return False
+    if isinstance(given.annotation, Unresolved):
+        raise _unresolved(given, call)
+    annotation = given.annotation
+    bare = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+    return _marker(given, call, annotation) is None and _by_type(given, call, bare, "websocket") is None
+
+
 def _error(given: Given, call: Callable[..., Any], words: str) -> DependencyError:
     return DependencyError(f"the parameter {given.name!r} of {described(call)} {words}")
 

@@ -9,6 +9,7 @@ changing it. A path may have parameters, `{name}` or `{name:convertor}` (`trunkl
 from __future__ import annotations
 
 from trunkline.endpoints import EndpointError, get_name, request_response, websocket_session
+from trunkline.routing._listeners import ListenerRoute, StreamRoute
 from trunkline.routing._paths import RouteError, compile_path, get_route_path, replace_params
 from trunkline.routing._router import Host, Mount, RouteMethods, Router
 from trunkline.routing._routes import BaseRoute, Match, NoMatchFound, Route, WebSocketRoute
@@ -17,6 +18,7 @@ __all__ = [
     "BaseRoute",
     "EndpointError",
     "Host",
+    "ListenerRoute",
     "Match",
     "Mount",
     "NoMatchFound",
@@ -24,6 +26,7 @@ __all__ = [
     "RouteError",
     "RouteMethods",
     "Router",
+    "StreamRoute",
     "WebSocketRoute",
     "compile_path",
     "get_name",

@@ -237,10 +237,13 @@ class EndpointRoute(PathRoute):
         self.app = self._make_app()
 
     def _make_app(self) -> ASGIApp:
-        app = endpoint_app(self.endpoint, self.protocol, self.param_convertors, self.dependencies)
+        app = self._endpoint_app()
         for wrap in self._wraps:
             app = wrap(app)
         return app
+
+    def _endpoint_app(self) -> ASGIApp:
+        return endpoint_app(self.endpoint, self.protocol, self.param_convertors, self.dependencies)
 
     def with_prefix(self, prefix: str, wrap: Wrap, dependencies: Sequence[Any] = ()) -> Self:
         """A copy below `prefix`, its application wrapped, with dependencies before its own.

@@ -1,0 +1,99 @@
+"""Routes to what is called for each message, and to what sends what it yields."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from trunkline._listeners._session import ListenerOptions, listener_app
+from trunkline._listeners._stream import stream_app
+from trunkline.messages import MessageSettings
+from trunkline.routing._routes import WebSocketRoute, check_path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from trunkline.middleware import Middleware
+    from trunkline.types import ASGIApp
+
+
+class ListenerRoute(WebSocketRoute):
+    """Leads WebSockets of one path to a function that is called for each message, or to a class with methods for them.
+
+    Args:
+        path: Begins with a slash; `{name}` and `{name:convertor}` are parameters.
+        endpoint: The listener, as `Router.listener` says.
+        name: For `url_for`; the name of the function or class if left out.
+        messages: How messages are encoded, and what becomes of invalid ones.
+        concurrency: How many messages of one connection are handled at once.
+        threaded: Whether what is not async runs in a worker thread, not on the loop.
+        middleware: Around this endpoint only; the first is the outermost.
+        dependencies: A list of `Depends(function)`: solved before the listener's own, their values are not used.
+
+    Raises:
+        RouteError: The path is not one.
+        EndpointError: The endpoint cannot be a listener.
+        DependencyError: A parameter of it, or of a dependency, could not be filled on any connection.
+        CodecError: A codec cannot handle its messages.
+        ValueError: The concurrency is less than 1.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        endpoint: Callable[..., Any],
+        *,
+        name: str | None = None,
+        messages: MessageSettings | None = None,
+        concurrency: int = 1,
+        threaded: bool = False,
+        middleware: Sequence[Middleware] | None = None,
+        dependencies: Sequence[Any] | None = None,
+    ) -> None:
+        check_path(path)
+        self.endpoint = endpoint
+        self.options = ListenerOptions(messages or MessageSettings(), concurrency, threaded)
+        self._set_name(name)
+        self._set_path(path)
+        self._set_app(middleware, dependencies)
+
+    def _endpoint_app(self) -> ASGIApp:
+        return listener_app(self.endpoint, self.param_convertors, self.dependencies, self.options)
+
+
+class StreamRoute(WebSocketRoute):
+    """Leads WebSockets of one path to an async generator, whose values are sent.
+
+    Args:
+        path: Begins with a slash; `{name}` and `{name:convertor}` are parameters.
+        endpoint: The async generator function, as `Router.stream` says.
+        name: For `url_for`; the name of the function if left out.
+        messages: How messages are encoded, and what becomes of invalid ones.
+        middleware: Around this endpoint only; the first is the outermost.
+        dependencies: A list of `Depends(function)`: solved before the stream's own, their values are not used.
+
+    Raises:
+        RouteError: The path is not one.
+        EndpointError: The endpoint cannot be a stream.
+        DependencyError: A parameter of it, or of a dependency, could not be filled on any connection.
+        CodecError: A codec cannot handle the messages that it takes.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        endpoint: Callable[..., Any],
+        *,
+        name: str | None = None,
+        messages: MessageSettings | None = None,
+        middleware: Sequence[Middleware] | None = None,
+        dependencies: Sequence[Any] | None = None,
+    ) -> None:
+        check_path(path)
+        self.endpoint = endpoint
+        self.messages = messages or MessageSettings()
+        self._set_name(name)
+        self._set_path(path)
+        self._set_app(middleware, dependencies)
+
+    def _endpoint_app(self) -> ASGIApp:
+        return stream_app(self.endpoint, self.param_convertors, self.dependencies, self.messages)
