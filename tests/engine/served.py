@@ -38,6 +38,17 @@ class Engine:
         self.log = Server(process)
         self.port = 0
 
+    def listens(self) -> None:
+        """Wait until it does: with several processes uvicorn says that one has started just before."""
+        deadline = time.monotonic() + SECONDS
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), SECONDS).close()
+                return
+            except ConnectionRefusedError:
+                assert time.monotonic() < deadline, f"nothing listens after {SECONDS} s"
+                time.sleep(0.02)
+
     def facts(self, **connect: Any) -> dict[str, Any]:
         """What the process says of itself and of the connection that asks."""
         with self.websocket("/facts", **connect) as client:

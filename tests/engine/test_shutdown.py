@@ -46,6 +46,7 @@ def workers(number: int, *options: str, started_by: str) -> Iterator[Engine]:
         for _ in range(number):
             server.log.wait_for("Application startup complete")
         server.port = port
+        server.listens()
         yield server
 
 
@@ -188,6 +189,7 @@ def test_a_reload_is_not_delayed_by_open_connections(started_by: str, tmp_path: 
         program_of = engine(*options, app="program:app", started_by=started_by, cwd=tmp_path, **waits)
         server = stack.enter_context(program_of)
         server.log.wait_for("Application startup complete")
+        server.listens()
         before = server.facts()["pid"]
         clients = [stack.enter_context(ready(server, path)) for path in ("/echo", "/idle", "/stubborn")]
         stack.enter_context(server.client("/late"))
@@ -196,6 +198,7 @@ def test_a_reload_is_not_delayed_by_open_connections(started_by: str, tmp_path: 
         for client in clients:
             assert client.close_code() == 1012
         server.log.wait_for("Application startup complete")
+        server.listens()
         assert server.facts()["pid"] != before
         server.process.send_signal(signal.SIGTERM)
         server.process.wait(SECONDS)
