@@ -19,8 +19,8 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
     """uvloop where it is installed, else asyncio's; with a garbage collector that suits connections.
 
     A connection is some 80 objects that live long. By default the collector looks at the young objects after every 700
-    of them, so at every ninth handshake, and takes a quarter of the time that handshakes take. It finds nothing: when
-    a connection ends, its memory is freed without it.
+    of them, so at every ninth handshake, and takes a quarter of the time that we do for one. It finds nothing: when a
+    connection ends, its memory is freed without it.
     """
     young, *older = gc.get_threshold()
     if 0 < young < YOUNG_OBJECTS:
