@@ -21,7 +21,7 @@ import sys
 from asyncio import current_task
 from typing import TYPE_CHECKING, Any
 
-from trunkline.engine.codec import Decoder, binary_frame, frame, frame_header, text_frame
+from trunkline.engine.codec import BINARY, TEXT, Decoder, binary_frame, frame, frame_header, text_frame
 from trunkline.turn import Turn
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ __all__ = ["Channel", "Receiver"]
 # Payloads from here on are handed to the system apart from their headers: another copy would cost more.
 LARGE = 16 * 1024
 TAKEN_MESSAGES = 256
-TEXT, BINARY = 1, 2
 
 # Before accept nothing is decoded: a decoder that has met its end ignores what is fed.
 DEAF = Decoder(1)

@@ -7,10 +7,7 @@ from typing import TYPE_CHECKING
 
 from trunkline.engine.codec import NATIVE
 
-__all__ = ["BINARY", "TEXT", "Channel", "Receiver"]
-
-# Opcodes of RFC 6455 section 5.2.
-TEXT, BINARY = 1, 2
+__all__ = ["Channel", "Receiver"]
 
 if TYPE_CHECKING:
     from trunkline.engine._channel import Channel, Receiver

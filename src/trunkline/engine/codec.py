@@ -16,7 +16,9 @@ from trunkline.engine.events import BadData, TooBig
 from trunkline.status import check_close_code, cut_reason
 
 __all__ = [
+    "BINARY",
     "NATIVE",
+    "TEXT",
     "BadData",
     "Decoder",
     "TooBig",
@@ -28,6 +30,9 @@ __all__ = [
 ]
 
 logger = logging.getLogger("trunkline.engine")
+
+# Opcodes of RFC 6455 section 5.2.
+TEXT, BINARY = 1, 2
 
 
 def _choose() -> Any:

@@ -1,6 +1,6 @@
 """One open WebSocket: the bytes of a transport on one side, messages for the application on the other.
 
-The connection is a `Line`, gives ASGI's `receive`, and is the transport's protocol from accept on. What runs for each
+The connection is a `Line`, and the transport's protocol from accept on. What runs for each
 message is its `Channel`; here is what decides beside it.
 
 **In.** Control frames are answered while they are read, however busy the application is. Reading pauses when the bound

@@ -13,8 +13,8 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
-from trunkline.engine.channel import BINARY, TEXT, Channel
-from trunkline.engine.codec import binary_frame, frame, text_frame
+from trunkline.engine.channel import Channel
+from trunkline.engine.codec import BINARY, TEXT, binary_frame, frame, text_frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
