@@ -148,9 +148,10 @@ class _Head(NamedTuple):
     def values(self, name: bytes) -> list[bytes]:
         return self.fields.get(name, [])
 
-    def tokens(self, name: bytes) -> list[bytes]:
-        """The elements of a comma-separated list, which may be spread over several headers, in lowercase."""
-        return [token.strip(b" \t").lower() for token in b",".join(self.values(name)).split(b",")]
+    def lists(self, name: bytes, token: bytes) -> bool:
+        """Whether a comma-separated list, which may be spread over several headers, has a token, in any case."""
+        value = b",".join(self.fields.get(name, ())).lower()
+        return value == token or token in [element.strip(b" \t") for element in value.split(b",")]
 
 
 # What a handshake must fulfil, in the order of checking: the rule, and the answer to a request that breaks it.
@@ -159,7 +160,7 @@ _RULES: tuple[tuple[Callable[[_Head], Any], int, str, tuple[tuple[bytes, bytes],
     # RFC 6455 section 4.2.1 (1).
     (lambda head: head.method == b"GET", 405, "A WebSocket handshake is a GET request.", ((b"allow", b"GET"),)),
     (
-        lambda head: (match := _is_http_1(head.version)) and match[1] != b"0",
+        lambda head: head.version == b"HTTP/1.1" or (match := _is_http_1(head.version)) and match[1] != b"0",
         505,
         "A WebSocket handshake needs HTTP/1.1.",
         (),
@@ -168,7 +169,7 @@ _RULES: tuple[tuple[Callable[[_Head], Any], int, str, tuple[tuple[bytes, bytes],
     (lambda head: len(head.values(b"host")) == 1, 400, "Expected exactly one Host header.", ()),
     # RFC 6455 section 4.2.1 (3) and (4); RFC 9110 section 15.5.22: 426 names the protocol in Upgrade.
     (
-        lambda head: b"websocket" in head.tokens(b"upgrade") and b"upgrade" in head.tokens(b"connection"),
+        lambda head: head.lists(b"upgrade", b"websocket") and head.lists(b"connection", b"upgrade"),
         426,
         'Expected a WebSocket handshake: the headers "Upgrade: websocket" and "Connection: Upgrade".',
         (_UPGRADE,),
@@ -181,7 +182,7 @@ _RULES: tuple[tuple[Callable[[_Head], Any], int, str, tuple[tuple[bytes, bytes],
         (_UPGRADE, (b"sec-websocket-version", b"13")),
     ),
     # RFC 6455 section 4.2.1 (5) and section 11.3.1: the key must not appear more than once.
-    (lambda head: head.values(b"sec-websocket-key"), 400, "Missing Sec-WebSocket-Key header.", ()),
+    (lambda head: b"sec-websocket-key" in head.fields, 400, "Missing Sec-WebSocket-Key header.", ()),
     (
         lambda head: len(keys := head.values(b"sec-websocket-key")) == 1 and _is_key(keys[0]),
         400,
@@ -190,7 +191,10 @@ _RULES: tuple[tuple[Callable[[_Head], Any], int, str, tuple[tuple[bytes, bytes],
     ),
     # A body would be taken for frames, or by a proxy in front of us for the next request.
     (
-        lambda head: not head.values(b"transfer-encoding") and set(head.values(b"content-length")) <= {b"0"},
+        lambda head: (
+            b"transfer-encoding" not in head.fields
+            and (b"content-length" not in head.fields or set(head.values(b"content-length")) == {b"0"})
+        ),
         400,
         "A WebSocket handshake has no body.",
         (),
@@ -237,6 +241,25 @@ _NAMES = {
     for written in (name, name.title(), name.title().replace(b"Websocket", b"WebSocket"))
 }
 
+# Whole headers that nearly every handshake has: all connections share them too.
+_HEADERS = {
+    b"%b: %b" % (written, value): (_NAMES[written], value)
+    for written, value in (
+        (b"Upgrade", b"websocket"),
+        (b"Connection", b"Upgrade"),
+        (b"Connection", b"keep-alive, Upgrade"),
+        (b"Sec-WebSocket-Version", b"13"),
+        (b"Pragma", b"no-cache"),
+        (b"Cache-Control", b"no-cache"),
+        (b"Accept-Encoding", b"gzip, deflate, br, zstd"),
+        (b"Sec-Fetch-Dest", b"websocket"),
+        (b"Sec-Fetch-Mode", b"websocket"),
+        (b"Sec-Fetch-Site", b"same-origin"),
+        (b"Sec-WebSocket-Extensions", b"permessage-deflate; client_max_window_bits"),
+        (b"Sec-WebSocket-Extensions", b"permessage-deflate"),
+    )
+}
+
 
 def _parse(head: bytes, rest: bytes) -> HandshakeRequest:
     request_line, *lines = head.split(b"\r\n")
@@ -246,11 +269,7 @@ def _parse(head: bytes, rest: bytes) -> HandshakeRequest:
     if len(lines) > MAX_HEADERS:
         raise HandshakeError(431, f"The request has more than {MAX_HEADERS} headers.")
     method, target, version, path = _parse_request_line(request_line)
-    headers = [
-        (_NAMES[name], value.strip(b" \t")) if name in _NAMES else _parse_header(line)
-        for line in lines
-        for name, _, value in (line.partition(b":"),)
-    ]
+    headers = [_HEADERS.get(line) or _parse_header(line) for line in lines]
     fields: dict[bytes, list[bytes]] = {}
     for name, value in headers:
         if name in _CHECKED_FIELDS:
@@ -285,6 +304,8 @@ def _parse_request_line(line: bytes) -> tuple[bytes, bytes, bytes, re.Match[byte
 
 def _parse_header(line: bytes) -> tuple[bytes, bytes]:
     name, colon, value = line.partition(b":")
+    if colon and name in _NAMES:
+        return _NAMES[name], value.strip(b" \t")
     # This refuses folded lines too, as RFC 9112 section 5.2 asks: they start with whitespace.
     if not colon or not is_token(name):
         raise HandshakeError(400, 'Expected headers such as "name: value", each on one line.')

@@ -54,6 +54,7 @@ SHUTDOWN_DEADLINE = 10.0
 # Somebody who has just saved a file waits for it.
 RELOAD_DEADLINE = 0.5
 LAST_CANCEL = 1.0
+TASK_NAME = "WebSocket"
 
 # uvicorn's option, its default, our setting: an option that was left at its default leaves ours as it is.
 _OPTIONS = (
@@ -239,7 +240,8 @@ class WebSocketProtocol(asyncio.Protocol):
         timeout = connection.settings.handshake_timeout
         if timeout is not None:
             self._timer = connection.call_later(timeout, self._handshake_timed_out)
-        self._task = self._loop.create_task(self._run())
+        # A name for each would cost every idle connection memory, and a number says nothing.
+        self._task = self._loop.create_task(self._run(), name=TASK_NAME)
         self._server_state.tasks.add(self._task)
         self._task.add_done_callback(self._server_state.tasks.discard)
 

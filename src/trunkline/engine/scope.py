@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 __all__ = ["build_scope", "client_address", "server_address"]
 
 _PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
+# One for all connections: what is nested in a scope is not for an application to change.
+_ASGI = {"version": "3.0", "spec_version": "2.5"}
 
 
 def build_scope(
@@ -44,7 +46,7 @@ def build_scope(
         raw_path = quote(root_path, safe=_PRINTABLE).encode("ascii") + raw_path
     return {
         "type": "websocket",
-        "asgi": {"version": "3.0", "spec_version": "2.5"},
+        "asgi": _ASGI,
         "http_version": request.http_version,
         "scheme": scheme,
         "server": server,

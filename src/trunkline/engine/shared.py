@@ -82,6 +82,8 @@ class LoopShare:
         if queue is None:
             queue = self._alarms[seconds] = deque()
             loop.call_later(seconds, self._ring, seconds, loop)
+        while queue and queue[-1].callback is None:
+            queue.pop()
         queue.append(alarm)
         return alarm
 
