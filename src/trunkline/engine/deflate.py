@@ -55,7 +55,7 @@ class DeflateSettings:
     context_takeover: bool = False
     window_bits: int = 12
     memory_level: int = 5
-    level: int = 6
+    level: int = 3
     threshold: int = 256
 
     def __post_init__(self) -> None:
