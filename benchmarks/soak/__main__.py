@@ -3,6 +3,7 @@
     scripts/bench soak                          ten minutes
     scripts/bench soak --seconds 36000          ten hours
     scripts/bench soak --connections 10000 --loop asyncio --seed 7
+    scripts/bench soak --seconds 600 --tls
 
 Each line counts what the server process holds at that moment: open WebSockets, tasks, timers that will run, file
 descriptors, objects that the garbage collector knows, resident memory. At the end all clients are gone, and the last
@@ -27,6 +28,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--at-once", type=int, default=100, help="open at the same time (100)")
     parser.add_argument("--every", type=float, default=10, help="seconds from line to line (10)")
     parser.add_argument("--loop", choices=("uvloop", "asyncio"), default="uvloop", help="the server's (uvloop)")
+    parser.add_argument("--tls", action="store_true", help="over TLS, with a certificate that openssl makes")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32), help="to see the same again")
     return parser.parse_args()
 
@@ -54,9 +56,9 @@ async def _soak(soak: Soak, options: argparse.Namespace) -> None:
 
 def main() -> int:
     options = _options()
-    print(f"seed {options.seed}, {options.loop}")
+    print(f"seed {options.seed}, {options.loop}{', TLS' if options.tls else ''}")
     print(f"{'':>10}{'opened':>12}{'open':>13}{'tasks':>13}{'timers':>13}{'files':>13}{'objects':>13}{'memory':>15}")
-    with serving(options.loop) as server:
+    with serving(options.loop, tls=options.tls) as server:
         before = server.facts()
         _line(0, 0, before)
         soak = Soak(server, options.seed)

@@ -13,6 +13,7 @@ from tests.engine.served import reset_at_close
 
 if TYPE_CHECKING:
     import random
+    import ssl
     from collections.abc import Awaitable, Callable
 
 __all__ = ["BEHAVIOURS", "Client"]
@@ -28,20 +29,23 @@ class Client:
 
     Args:
         port: The server's.
+        tls: How it speaks TLS, None if it does not.
         chance: What decides.
     """
 
-    def __init__(self, port: int, chance: random.Random) -> None:
+    def __init__(self, port: int, tls: ssl.SSLContext | None, chance: random.Random) -> None:
         self._port = port
+        self._tls = tls
         self.chance = chance
 
     async def __aenter__(self) -> Client:
-        self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self._port, limit=1 << 16)
+        opening = asyncio.open_connection("127.0.0.1", self._port, ssl=self._tls, limit=1 << 16)
+        self.reader, self.writer = await opening
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         self.writer.transport.abort()
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(OSError):
             await self.writer.wait_closed()
 
     def send(self, data: bytes) -> None:
@@ -111,9 +115,12 @@ async def resetting(client: Client) -> None:
 
 
 async def half_closing(client: Client) -> None:
-    """Ends its side without a close frame."""
+    """Ends its side without a close frame; TLS cannot be half-closed, so the whole there."""
     await client.shake_hands(client.chance.choice(ENDPOINTS))
     client.send(client.message())
+    if not client.writer.can_write_eof():
+        client.writer.close()
+        return
     client.writer.write_eof()
     await client.read_to_end()
 

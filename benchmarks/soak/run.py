@@ -8,6 +8,7 @@ import json
 import os
 import random
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -38,36 +39,61 @@ LIMITS = {
 
 
 class Server:
-    """A server process, which tells what it holds."""
+    """A server process, which tells what it holds.
 
-    def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
+    Args:
+        process: The process.
+        port: Where it listens.
+        tls: How clients speak TLS with it; None where they do not.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int, tls: ssl.SSLContext | None) -> None:
         self.process = process
         self.port = port
+        self.tls = tls
 
     def facts(self) -> dict[str, Any]:
         """What the process says of itself."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/facts", timeout=PATIENCE) as response:
+        uri = f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}/facts"
+        with urllib.request.urlopen(uri, timeout=PATIENCE, context=self.tls) as response:
             told: dict[str, Any] = json.load(response)
             return told
 
 
+def _certificate(folder: Path) -> tuple[list[str], ssl.SSLContext]:
+    """A certificate of its own: `trunkline run`'s options, and what clients need to know."""
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    name = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    files = ["-newkey", "rsa:2048", "-nodes", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(["openssl", "req", "-x509", "-days", "2", *name, *files], check=True, capture_output=True)
+    options = ["--ssl-keyfile", str(key), "--ssl-certfile", str(certificate)]
+    return options, ssl.create_default_context(cafile=certificate)
+
+
 @contextlib.contextmanager
-def serving(loop: str) -> Iterator[Server]:
-    """`trunkline run` in a process of its own, with short limits."""
+def serving(loop: str, *, tls: bool = False) -> Iterator[Server]:
+    """`trunkline run` in a process of its own, with short limits.
+
+    Args:
+        loop: `"uvloop"` or `"asyncio"`.
+        tls: Whether over TLS, with a certificate that `openssl` makes.
+    """
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     options = ["--port", str(port), "--loop", loop, "--log-level", "error"]
     for name, value in LIMITS.items():
         options += ["--engine", f"{name}={value}"]
-    command = [sys.executable, "-m", "trunkline", "run", "benchmarks.soak.application:app", *options]
+    command = [sys.executable, "-m", "trunkline", "run", "benchmarks.soak.application:app"]
     # Coverage would be measured too, and takes more memory with every new line.
     env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
-    with (
-        tempfile.TemporaryFile() as log,
-        subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log) as process,
-    ):
+    with contextlib.ExitStack() as stack:
+        secure, context = _certificate(Path(stack.enter_context(tempfile.TemporaryDirectory()))) if tls else ([], None)
+        log = stack.enter_context(tempfile.TemporaryFile())
+        process = stack.enter_context(
+            subprocess.Popen([*command, *options, *secure], cwd=ROOT, env=env, stdout=log, stderr=log)
+        )
         try:
-            server = Server(process, port)
+            server = Server(process, port, context)
             _wait_until_listening(server)
             yield server
         except BaseException:
@@ -148,7 +174,7 @@ class Soak:
     async def _one(self) -> None:
         (behave,) = self._chance.choices(list(BEHAVIOURS), list(BEHAVIOURS.values()))
         self.behaved[behave.__name__] += 1
-        client = Client(self.server.port, random.Random(self._chance.random()))
+        client = Client(self.server.port, self.server.tls, random.Random(self._chance.random()))
         try:
             async with asyncio.timeout(PATIENCE), client:
                 await behave(client)

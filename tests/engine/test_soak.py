@@ -12,10 +12,14 @@ WARM_UP = 500
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("loop", "half"), [("uvloop", 5000), ("asyncio", 1000)])
-def test_connections_dropped_at_random_leave_no_task_timer_file_or_memory(loop: str, half: int) -> None:
+@pytest.mark.parametrize(
+    ("loop", "tls", "half"),
+    [("uvloop", False, 5000), ("asyncio", False, 1000), ("uvloop", True, 1000), ("asyncio", True, 500)],
+    ids=["uvloop", "asyncio", "uvloop-tls", "asyncio-tls"],
+)
+def test_connections_dropped_at_random_leave_no_task_timer_file_or_memory(loop: str, tls: bool, half: int) -> None:
     seed = random.randrange(1 << 32)
-    with serving(loop) as server:
+    with serving(loop, tls=tls) as server:
         soak = Soak(server, seed)
         start = server.facts()
         seen = []

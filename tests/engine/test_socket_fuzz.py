@@ -47,19 +47,40 @@ def payload(opcode: int, chance: random.Random) -> bytes:
     return words[: chance.randrange(len(words) + 1)] if chance.random() < 0.3 else words
 
 
-def compressed(data: bytes) -> bytes:
-    compressor = zlib.compressobj(wbits=-12)
-    return (compressor.compress(data) + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
+class Compression:
+    """What a client does, and expects of the server: each message alone, or all in one context (takeover)."""
+
+    def __init__(self, *, takeover: bool) -> None:
+        self._takeover = takeover
+        self._settings = DeflateSettings(context_takeover=takeover)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._compressor, self._decompressor = zlib.compressobj(wbits=-12), zlib.decompressobj(-15)
+
+    def compress(self, data: bytes) -> bytes:
+        if not self._takeover:
+            self._begin()
+        return (self._compressor.compress(data) + self._compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
+
+    def decompress(self, data: bytes) -> bytes:
+        if not self._takeover:
+            self._begin()
+        return self._decompressor.decompress(data + b"\x00\x00\xff\xff")
+
+    def expected(self, stream: bytes) -> Outcome:
+        agreement = Agreement(self._takeover, self._takeover, 12, 15, b"")
+        return ours(_codec_pure, [stream], Deflate(agreement, self._settings).inflate)
 
 
-def mutated(chance: random.Random, *, deflate: bool) -> bytes:
+def mutated(chance: random.Random, compression: Compression | None) -> bytes:
     """Frames as they may be, and often some bytes as they may not."""
     stream = bytearray()
     for _ in range(chance.randrange(1, 8)):
         opcode = chance.choice(OPCODES) if chance.random() < 0.95 else chance.randrange(16)
         data, rsv = payload(opcode, chance), 0
-        if deflate and opcode in (TEXT, BINARY) and chance.random() < 0.7:
-            data, rsv = compressed(data * chance.choice((1, 1, 20))), 4
+        if compression and opcode in (TEXT, BINARY) and chance.random() < 0.7:
+            data, rsv = compression.compress(data * chance.choice((1, 1, 20))), 4
         stream += client_frame(opcode, data, fin=chance.random() < 0.8, rsv=rsv, mask=chance.randbytes(4))
     for _ in range(chance.choice((0, 0, 1, 3))):
         at = chance.randrange(len(stream) + 1)
@@ -68,11 +89,10 @@ def mutated(chance: random.Random, *, deflate: bool) -> bytes:
     return bytes(stream) + bytes(LIMIT + 200)
 
 
-def expected(stream: bytes, deflate: bool) -> Outcome:
+def expected(stream: bytes, compression: Compression | None) -> Outcome:
     """What the server has to make of a stream; without compression the referee agrees."""
-    if deflate:
-        agreed = Deflate(Agreement(False, False, 12, 15, b""), DeflateSettings())
-        return ours(_codec_pure, [stream], agreed.inflate)
+    if compression:
+        return compression.expected(stream)
     outcome = ours(_codec_pure, [stream])
     assert difference(outcome, stream) in {None, *DIFFERENCES}
     return outcome
@@ -91,20 +111,21 @@ def send_in_pieces(client: Raw, stream: bytes, chance: random.Random) -> None:
         client.sock.shutdown(socket.SHUT_WR)
 
 
-def messages_of(received: list[ServerFrame]) -> list[str | bytes]:
+def messages_of(received: list[ServerFrame], compression: Compression | None) -> list[str | bytes]:
     found: list[str | bytes] = []
     for frame in received:
         data = frame.payload
         if frame.rsv1:
-            data = zlib.decompressobj(-15).decompress(data + b"\x00\x00\xff\xff")
+            assert compression is not None
+            data = compression.decompress(data)
         if frame.opcode in (TEXT, BINARY):
             found.append(data.decode() if frame.opcode == TEXT else data)
     return found
 
 
-def check_one(server: Engine, stream: bytes, chance: random.Random, *, deflate: bool) -> None:
-    outcome = expected(stream, deflate)
-    offer = ((b"Sec-WebSocket-Extensions", b"permessage-deflate"),) if deflate else ()
+def check_one(server: Engine, stream: bytes, chance: random.Random, compression: Compression | None) -> None:
+    outcome = expected(stream, compression)
+    offer = ((b"Sec-WebSocket-Extensions", b"permessage-deflate"),) if compression else ()
     request = raw_request(usual(*offer), b"GET /echo HTTP/1.1")
     sock = socket.create_connection(("127.0.0.1", server.port), SECONDS)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -112,7 +133,7 @@ def check_one(server: Engine, stream: bytes, chance: random.Random, *, deflate: 
         send_in_pieces(client, stream, chance)
         assert client.ended()
         received = frames(client.buffer)
-    assert messages_of(received) == outcome.messages
+    assert messages_of(received, compression) == outcome.messages
     assert received[-1].opcode == CLOSE
     code = int.from_bytes(received[-1].payload[:2]) or 1005
     assert code == outcome.code
@@ -121,22 +142,23 @@ def check_one(server: Engine, stream: bytes, chance: random.Random, *, deflate: 
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
-@pytest.mark.parametrize("codec", ["native", "pure"])
+@pytest.mark.parametrize(("codec", "takeover"), [("native", False), ("native", True), ("pure", False), ("pure", True)])
 def test_every_stream_gets_its_echoes_and_its_close_code(
-    codec: str, loop: str, monkeypatch: pytest.MonkeyPatch
+    codec: str, takeover: bool, loop: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seed = int(os.environ.get("TRUNKLINE_FUZZ_SEED") or random.randrange(1 << 32))
     chance = random.Random(seed)
     monkeypatch.setenv("TRUNKLINE_CODEC", "pure" if codec == "pure" else "")
+    monkeypatch.setenv("TRUNKLINE_WS_COMPRESSION", "takeover" if takeover else "on")
     with engine("--loop", loop, "--ws-max-size", str(LIMIT), "--no-access-log") as server:
         before = server.facts()
         for number in range(STREAMS):
-            deflate = chance.random() < 0.4
-            stream = mutated(chance, deflate=deflate)
+            compression = Compression(takeover=takeover) if chance.random() < 0.4 else None
+            stream = mutated(chance, compression)
             try:
-                check_one(server, stream, chance, deflate=deflate)
+                check_one(server, stream, chance, compression)
             except BaseException as error:
-                error.add_note(f"seed {seed}, stream {number}, {deflate=}: {stream.hex()}")
+                error.add_note(f"seed {seed}, stream {number}, compressed: {bool(compression)}: {stream.hex()}")
                 raise
         server.until(lambda facts: facts["connections"] == 1 and facts["tasks"] <= before["tasks"])
         server.process.send_signal(signal.SIGTERM)

@@ -160,7 +160,7 @@ _RULES: tuple[tuple[Callable[[_Head], Any], int, str, tuple[tuple[bytes, bytes],
     # RFC 6455 section 4.2.1 (1).
     (lambda head: head.method == b"GET", 405, "A WebSocket handshake is a GET request.", ((b"allow", b"GET"),)),
     (
-        lambda head: head.version == b"HTTP/1.1" or (match := _is_http_1(head.version)) and match[1] != b"0",
+        lambda head: head.version == b"HTTP/1.1" or ((match := _is_http_1(head.version)) and match[1] != b"0"),
         505,
         "A WebSocket handshake needs HTTP/1.1.",
         (),
