@@ -66,6 +66,13 @@ class Line(Protocol):
         """Set limits of this connection, before accept: the fields of `EngineSettings` by name."""
 
     @property
+    def peer(self) -> tuple[str, int] | None:
+        """The address and port at the other end of the socket, None of a unix socket or one that is gone.
+
+        Behind a proxy that is the proxy's: `scope["client"]` may say whom it speaks for.
+        """
+
+    @property
     def unread(self) -> bool:
         """Whether messages have come that nobody has taken."""
 

@@ -108,6 +108,7 @@ async def facts(scope: Scope, receive: Receive, send: Send) -> None:
         "connections": sum(type(thing) is Connection for thing in gc.get_objects()),
         "resident": memory,
         "events": events,
+        "peer": scope["extensions"]["trunkline.line"]["line"].peer,
         "scope": {name: scope[name] for name in ("scheme", "root_path", "path", "client", "server")},
     }
     await send({"type": "websocket.send", "text": json.dumps(seen)})

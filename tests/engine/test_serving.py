@@ -84,8 +84,8 @@ def test_the_engine_serves_over_tls(loop: str, http: str, certificate: Path) -> 
 def test_the_engine_serves_on_a_unix_socket(tmp_path: Path) -> None:
     path = str(tmp_path / "socket")
     with engine("--uds", path), websockets.sync.client.unix_connect(path, "ws://localhost/facts") as client:
-        scope = json.loads(client.recv(SECONDS))["scope"]
-    assert (scope["server"], scope["client"]) == ([path, None], None)
+        facts = json.loads(client.recv(SECONDS))
+    assert (facts["scope"]["server"], facts["scope"]["client"], facts["peer"]) == ([path, None], None, None)
 
 
 def test_the_root_path_stands_in_front_of_the_path() -> None:
@@ -96,8 +96,9 @@ def test_the_root_path_stands_in_front_of_the_path() -> None:
 
 def test_the_client_is_who_a_trusted_proxy_says() -> None:
     with engine("--proxy-headers", "--forwarded-allow-ips", "127.0.0.1") as server:
-        scope = server.facts(additional_headers={"X-Forwarded-For": "1.2.3.4", "X-Forwarded-Proto": "wss"})["scope"]
-    assert (scope["client"], scope["scheme"]) == (["1.2.3.4", 0], "wss")
+        facts = server.facts(additional_headers={"X-Forwarded-For": "1.2.3.4", "X-Forwarded-Proto": "wss"})
+    assert (facts["scope"]["client"], facts["scope"]["scheme"]) == (["1.2.3.4", 0], "wss")
+    assert facts["peer"][0] == "127.0.0.1"
 
 
 def test_a_connection_over_ipv6_says_whose_it_is() -> None:

@@ -33,6 +33,7 @@ from trunkline.engine.codec import Decoder, close_frame, frame
 from trunkline.engine.events import Close, Ping, Pong, Violation
 from trunkline.engine.keepalive import Keepalive
 from trunkline.engine.outbound import Outbound
+from trunkline.engine.scope import client_address
 from trunkline.engine.shared import share_of
 from trunkline.states import CloseInfo
 
@@ -256,6 +257,11 @@ class Connection(Outbound, asyncio.BufferedProtocol):
         self.expel(1011, "keepalive ping timeout")
 
     # The application's side: in
+
+    @property
+    def peer(self) -> tuple[str, int] | None:
+        """The address and port at the other end of the socket, None of a unix socket or one that is gone."""
+        return client_address(self._transport)
 
     def disconnect_message(self) -> Message:
         """What ASGI's `receive` gives when all has been taken and the end is known."""
