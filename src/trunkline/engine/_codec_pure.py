@@ -12,6 +12,7 @@ wrong with one, is left to the way that all others go.
 from __future__ import annotations
 
 import codecs
+import functools
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -31,6 +32,7 @@ CONTINUATION, TEXT, BINARY, CONTROL = 0x0, 0x1, 0x2, 0x8
 KNOWN_OPCODES = frozenset({CONTINUATION, TEXT, BINARY, 0x8, 0x9, 0xA})
 FINAL = MASKED = 0x80
 RSV1, RSV2_RSV3 = 0x40, 0x30
+MUCH = 16 * 1024
 WHOLE_TEXT = FINAL | TEXT
 WHOLE = (WHOLE_TEXT, FINAL | BINARY)
 NOTHING = 0
@@ -53,9 +55,20 @@ class Frame(NamedTuple):
     header: int
 
 
+@functools.cache
+def xor_table(byte: int) -> bytes:
+    """What each byte becomes under one byte of a mask."""
+    return bytes(byte ^ number for number in range(256))
+
+
 def unmask(data: bytes, mask: bytes) -> bytes:
-    """RFC 6455 section 5.3, as one operation on two long numbers."""
+    """RFC 6455 section 5.3: as one operation on two long numbers, or, for much data, on every fourth byte at a time."""
     size = len(data)
+    if size >= MUCH:
+        unmasked = bytearray(size)
+        for place in range(4):
+            unmasked[place::4] = data[place::4].translate(xor_table(mask[place]))
+        return bytes(unmasked)
     return (from_bytes(data) ^ from_bytes((mask * (size // 4 + 1))[:size])).to_bytes(size)
 
 
@@ -174,8 +187,7 @@ class Decoder:
             end = body + length
             if length > limit or end > size or first not in WHOLE:
                 break
-            key = (data[body - 4 : body] * (length // 4 + 1))[:length]
-            payload = (from_bytes(data[body:end]) ^ from_bytes(key)).to_bytes(length)
+            payload = unmask(data[body:end], data[body - 4 : body])
             if first == WHOLE_TEXT:
                 try:
                     messages.append(payload.decode())
