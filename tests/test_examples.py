@@ -351,6 +351,10 @@ async def test_who_comes_back_to_a_room_is_told_what_it_missed() -> None:
     async with connect(app, f"/kept/red?since={start['position']}") as back:
         assert [await back.receive_json() for _ in range(2)] == said
         assert await back.receive_json() == {"recovered": True, "position": said[-1]["position"]}
+    async with connect(app, "/opened/red") as new:
+        assert await new.receive_json() == said
+        await new.send_text("three")
+        assert (await new.receive_json())["text"] == "three"
 
 
 @pytest.mark.anyio

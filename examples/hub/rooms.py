@@ -40,3 +40,18 @@ async def kept_room(websocket: WebSocket) -> None:
 
 
 # endregion
+
+
+# region: past
+@app.websocket("/opened/{room}")
+async def opened_room(websocket: WebSocket) -> None:
+    await websocket.accept()
+    topic = keeping.topic(f"room:{websocket.path_params['room']}")
+    past = await topic.history(50)
+    await websocket.send_json([encode(publication) for publication in past.publications])
+    async with topic.join(websocket, since=past.position):
+        async for text in websocket.iter_text():
+            await topic.publish(text)
+
+
+# endregion

@@ -137,6 +137,28 @@ async def test_a_history_tells_what_followed_a_position(new_broker: Callable[[],
             assert await broker.history("t", unknown) == (top, [], False)
 
 
+async def test_the_end_of_a_history_is_told_without_a_position(new_broker: Callable[[], Broker]) -> None:
+    async with running(new_broker) as (broker, _):
+        empty = await broker.last("t", 3)
+        assert (empty.top.offset, empty.entries, empty.complete) == (0, [], True)
+        for n in range(1, 8):
+            await publish(broker, str(n))
+        top = Position(empty.top.epoch, 7)
+        for count, expected in ((1, [7]), (3, [5, 6, 7]), (5, [3, 4, 5, 6, 7]), (10**6, [3, 4, 5, 6, 7])):
+            last = await broker.last("t", count)
+            assert (last.top, last.complete) == (top, True)
+            assert last.entries == [(Position(top.epoch, n), text(str(n))) for n in expected]
+
+
+async def test_the_end_of_a_history_has_nothing_that_is_too_old(new_broker: Callable[[], Broker]) -> None:
+    async with running(new_broker) as (broker, _):
+        short = Retention(count=5, seconds=0.001)
+        await publish(broker, "1", short)
+        second = await publish(broker, "2", short)
+        await eventually(lambda: _gone(broker, Position(second.epoch, 0)))
+        assert await broker.last("t", 5) == (second, [], True)
+
+
 async def _gone(broker: Broker, since: Position) -> bool:
     return not (await broker.history("t", since)).complete
 
@@ -258,6 +280,24 @@ async def test_members_of_several_hubs_see_one_order(new_broker: Callable[[], Br
         await found[0].topic("t").publish("to all")
         assert (await texts(peers[0], 91))[90:] == ["to all"]
         assert (await texts(peers[1], 92))[90:] == ["not to 0", "to all"]
+
+
+async def test_who_comes_for_the_first_time_is_told_the_past_and_misses_nothing_of_what_follows(
+    new_broker: Callable[[], Broker],
+) -> None:
+    async with hubs(new_broker, 2) as (here, there):
+        topic, peer = here.topic("t"), LinePeer()
+        assert (await topic.history(5)).publications == []
+        for value in ("a", b"b", {"c": 1}):
+            await there.topic("t").publish(value)
+        past = await topic.history(2)
+        assert [(each.value, each.topic) for each in past.publications] == [(b"b", "t"), ({"c": 1}, "t")]
+        assert past.publications[-1].position == past.position
+        await there.topic("t").publish("meanwhile")
+        async with topic.join(await peer.accepted(), since=past.position) as member:
+            assert member.recovered
+            await there.topic("t").publish("live")
+            assert await texts(peer, 2) == ["meanwhile", "live"]
 
 
 async def test_those_who_join_while_others_publish_miss_nothing(new_broker: Callable[[], Broker]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.engine.memory import run
 from tests.hub.peers import KINDS, WITH_LINE, AnyPeer, settle
 from tests.line_peer import LinePeer
-from trunkline.hub import Hub, OutboxLimits, Position, Retention, SubscriptionLost, TopicConfig
+from trunkline.hub import Hub, HubError, OutboxLimits, Position, Retention, SubscriptionLost, TopicConfig
 from trunkline.hub.brokers import MemoryBroker, MemoryServer
 from trunkline.websockets import WebSocketDisconnect
 
@@ -349,6 +349,17 @@ def test_a_new_epoch_sends_everybody_back_whether_it_is_seen_by_a_publication_or
                 assert not member.joined
                 assert peer.texts() == ["1"]
                 assert [m["code"] for m in peer.sent if m["type"] == "websocket.close"] == [1012]
+
+    run(test())
+
+
+def test_a_past_is_asked_for_only_where_there_is_one() -> None:
+    async def test() -> None:
+        with pytest.raises(HubError, match=r"nobody keeps what is published to 't': write TopicConfig\(history="):
+            await Hub().topic("t").history(5)
+        for count in (0, -1, 2.0, True, None):
+            with pytest.raises(ValueError, match="expected a number of publications above 0 as count"):
+                await hub_keeping().topic("t").history(count)  # type: ignore[arg-type]
 
     run(test())
 

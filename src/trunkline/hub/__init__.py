@@ -17,7 +17,7 @@ from trunkline.hub.membership import Membership, MemberStats
 from trunkline.hub.publication import Position, Publication
 from trunkline.hub.publisher import Publisher
 from trunkline.hub.room import TopicStats
-from trunkline.hub.topic import Subscription, Topic
+from trunkline.hub.topic import Past, Subscription, Topic
 
 __all__ = [
     "BROKER_VARIABLE",
@@ -28,6 +28,7 @@ __all__ = [
     "Membership",
     "OutboxLimits",
     "OutcomeUnknown",
+    "Past",
     "Position",
     "PresenceConfig",
     "Publication",

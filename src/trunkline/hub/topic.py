@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trunkline.hub.config import TopicConfig, check_policy
 from trunkline.hub.connections import membership_of
@@ -20,7 +20,19 @@ if TYPE_CHECKING:
     from trunkline.hub.hub import Hub
     from trunkline.hub.policies import Policy
 
-__all__ = ["Subscription", "Topic"]
+__all__ = ["Past", "Subscription", "Topic"]
+
+
+class Past(NamedTuple):
+    """The end of a topic's history: what `topic.history` gives.
+
+    Attributes:
+        position: The topic's position behind the last of the publications, to be given to `join(since=)`.
+        publications: From the oldest to the newest, without a gap.
+    """
+
+    position: Position
+    publications: list[Publication]
 
 
 class Topic:
@@ -133,6 +145,35 @@ class Topic:
         if isinstance(member, Membership):
             return member if member.joined else None
         return next((each for each in self.members if each.websocket is member), None)
+
+    async def history(self, count: int) -> Past:
+        """What was published last, for somebody who comes without a position: the page of a chat that has been opened.
+
+            past = await topic.history(50)
+            async with topic.join(websocket, since=past.position) as membership:
+                ...  # between the two nothing is missed
+
+        Args:
+            count: How many publications at most; fewer are kept if the topic's `Retention` says so.
+
+        Returns:
+            The publications and the position behind them.
+
+        Raises:
+            HubError: The topic is configured without a history, or the hub belongs to another event loop.
+            ValueError: `count` is not above 0.
+            BrokerError: The broker cannot be reached.
+        """
+        if type(count) is not int or count < 1:
+            raise ValueError(f"expected a number of publications above 0 as count, but got {count!r}")
+        if self.config.history is None:
+            raise HubError(
+                f"nobody keeps what is published to {self.name!r}: "
+                "write TopicConfig(history=Retention(count=, seconds=)) for it"
+            )
+        self._hub.ready()
+        last = await self._hub.broker.last(self.name, count)
+        return Past(last.top, [Publication(self.name, envelope, position) for position, envelope in last.entries])
 
     async def presence(self) -> dict[str, list[dict[str, Any]]]:
         """Who is in the topic, in all processes: for each key the `meta` of its connections, with a `ref` for each.

@@ -27,11 +27,11 @@ class Entry(NamedTuple):
 
 
 class History(NamedTuple):
-    """What followed a position.
+    """What followed a position, or the newest of what is kept.
 
     Attributes:
         top: The topic's present position.
-        entries: All publications behind the position, without a gap; empty if they cannot be told.
+        entries: All publications from there to the top, without a gap; empty if they cannot be told.
         complete: Whether they can: the epoch is the same, and nothing behind the position has been trimmed.
     """
 
@@ -97,6 +97,14 @@ class Broker(ABC):
     @abstractmethod
     async def history(self, topic: str, since: Position | None) -> History:
         """What followed a position; only the top, with `complete` false, where that is None.
+
+        Raises:
+            BrokerError: The broker cannot be reached.
+        """
+
+    @abstractmethod
+    async def last(self, topic: str, count: int) -> History:
+        """The newest publications that are kept, so many at most, in their order; always complete.
 
         Raises:
             BrokerError: The broker cannot be reached.

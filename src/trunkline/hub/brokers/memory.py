@@ -67,6 +67,9 @@ class _Stream:
         entries = [self.entries[index][1] for index in range(len(self.entries) - missed, len(self.entries))]
         return History(self.position, entries, complete=True)
 
+    def newest(self, count: int) -> History:
+        return self.since(Position(self.epoch, self.top - min(count, len(self.entries))))
+
 
 class MemoryServer:
     """What the memory brokers of one process have in common: by default each hub has a server of its own.
@@ -107,13 +110,20 @@ class MemoryServer:
 
     def history(self, topic: str, since: Position | None) -> History:
         """What followed a position."""
+        return self._trimmed(topic).since(since)
+
+    def last(self, topic: str, count: int) -> History:
+        """The newest of what is kept."""
+        return self._trimmed(topic).newest(count)
+
+    def _trimmed(self, topic: str) -> _Stream:
         now = self._clock()
         stream = self._streams.get(topic)
         if stream is None:
             # Nothing was published yet: the epoch begins when somebody asks for it, so that 0 is a place to go on from.
             stream = self._stream(topic, _NOTHING_KEPT, now)
         stream.trim(now)
-        return stream.since(since)
+        return stream
 
     def topics(self) -> dict[str, int]:
         """The topics that brokers have subscribed to, and how many have."""
@@ -210,6 +220,10 @@ class MemoryBroker(Broker):
     async def history(self, topic: str, since: Position | None) -> History:
         """What followed a position."""
         return self._server.history(topic, since)
+
+    async def last(self, topic: str, count: int) -> History:
+        """The newest of what is kept."""
+        return self._server.last(topic, count)
 
     async def hold(self, topic: str, entries: Mapping[str, str], seconds: float) -> None:
         """Let entries be present."""

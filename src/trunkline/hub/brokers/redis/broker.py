@@ -10,7 +10,7 @@ from trunkline.hub.brokers.base import Broker, Entry, History
 from trunkline.hub.brokers.redis.commands import Commands
 from trunkline.hub.brokers.redis.connecting import Connector
 from trunkline.hub.brokers.redis.listener import Listener
-from trunkline.hub.brokers.redis.scripts import HISTORY, HOLD, PRESENT, PUBLISH, REAP, RELEASE, Script
+from trunkline.hub.brokers.redis.scripts import HISTORY, HOLD, LAST, PRESENT, PUBLISH, REAP, RELEASE, Script
 from trunkline.hub.publication import Envelope, Position
 
 if TYPE_CHECKING:
@@ -110,11 +110,18 @@ class RedisBroker(Broker):
 
         answer = await self._commands.call(arguments, repeatable=True, timeout=READ_TIMEOUT)
         top = Position(answer[0].decode(), int(answer[1]))
-        entries = [
-            Entry(Position(top.epoch, offset + index), Envelope.from_bytes(form))
-            for index, form in enumerate(answer[3], start=1)
-        ]
-        return History(top, entries, complete=bool(answer[2]))
+        return History(top, _entries(top.epoch, offset, answer[3]), complete=bool(answer[2]))
+
+    async def last(self, topic: str, count: int) -> History:
+        """The newest of what is kept, read in one step."""
+        keys, fresh = _keys(topic), secrets.token_hex(8)
+
+        def arguments(run_id: str) -> Sequence[Any]:
+            return "EVALSHA", LAST.sha, 2, *keys, run_id, fresh, count
+
+        epoch, offset, forms = await self._commands.call(arguments, repeatable=True, timeout=READ_TIMEOUT)
+        top = Position(epoch.decode(), int(offset))
+        return History(top, _entries(top.epoch, top.offset - len(forms), forms), complete=True)
 
     async def hold(self, topic: str, entries: Mapping[str, str], seconds: float) -> None:
         """Let entries be present, so many in one step that others are not held up."""
@@ -151,6 +158,13 @@ class RedisBroker(Broker):
     async def _of_presence(self, script: Script, topic: str, *arguments: Any) -> Any:
         keys = f"{PREFIX}p:{{{topic}}}", f"{PREFIX}u:{{{topic}}}"
         return await self._ask("EVALSHA", script.sha, 2, *keys, *arguments)
+
+
+def _entries(epoch: str, offset: int, forms: list[bytes]) -> list[Entry]:
+    """The entries behind an offset."""
+    return [
+        Entry(Position(epoch, offset + index), Envelope.from_bytes(form)) for index, form in enumerate(forms, start=1)
+    ]
 
 
 def _pairs(flat: list[bytes]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What Redis does in one step: publishing with a history, or under an idempotency key, and reading a history.
+"""What Redis does in one step: publishing with a history or under an idempotency key, and reading histories.
 
 For a topic there are
 
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from hashlib import sha1
 
-__all__ = ["ALL", "HISTORY", "HOLD", "PRESENT", "PUBLISH", "REAP", "RELEASE", "Script"]
+__all__ = ["ALL", "HISTORY", "HOLD", "LAST", "PRESENT", "PUBLISH", "REAP", "RELEASE", "Script"]
 
 META_SECONDS = 30 * 24 * 3600
 KEY_SECONDS = 300
@@ -84,6 +84,29 @@ if tonumber(now[1]) - tonumber(fields[4]) > seconds then return answer end
 answer[3] = 1
 for index, entry in ipairs(entries) do answer[4][index] = entry[2][2] end
 return answer
+"""
+)
+
+
+# KEYS: stream, meta. ARGV: run, fresh epoch, count. Returns epoch, top, then the newest envelopes from the oldest on.
+_LAST = (
+    _EPOCH
+    + f"""
+local epoch, top, seconds = begin(KEYS[2], ARGV[1], ARGV[2])
+redis.call('EXPIRE', KEYS[2], math.max({META_SECONDS}, math.ceil(seconds or 0)))
+local envelopes = {{}}
+local first = math.max(top - tonumber(ARGV[3]), 0) + 1
+if first <= top then
+  local now = tonumber(redis.call('TIME')[1])
+  for _, entry in ipairs(redis.call('XRANGE', KEYS[1], string.format('%.0f-0', first), string.format('%.0f-0', top))) do
+    if now - tonumber(entry[2][4]) > seconds then
+      envelopes = {{}}
+    else
+      envelopes[#envelopes + 1] = entry[2][2]
+    end
+  end
+end
+return {{epoch, string.format('%.0f', top), envelopes}}
 """
 )
 
@@ -158,8 +181,9 @@ class Script:
 
 PUBLISH = Script(_PUBLISH)
 HISTORY = Script(_HISTORY)
+LAST = Script(_LAST)
 HOLD = Script(_HOLD)
 RELEASE = Script(_RELEASE)
 REAP = Script(_REAP)
 PRESENT = Script(_PRESENT)
-ALL = (PUBLISH, HISTORY, HOLD, RELEASE, REAP, PRESENT)
+ALL = (PUBLISH, HISTORY, LAST, HOLD, RELEASE, REAP, PRESENT)
