@@ -69,7 +69,9 @@ class Client:
 
     def reset(self) -> None:
         """Drop the connection with a reset, as a process that is killed with bytes unread does."""
-        reset_at_close(self.writer.get_extra_info("socket"))
+        sock = self.writer.get_extra_info("socket")
+        if sock is not None:  # the loops forget it at the end, which the server may have brought
+            reset_at_close(sock)
         self.writer.transport.abort()
 
     def message(self) -> bytes:
