@@ -64,8 +64,8 @@ class LinePeer:
         self._answered = 0
         self._gone = False
 
-    async def accepted(self, **_: object) -> WebSocket:
-        """A `WebSocket` of this connection, accepted, with nothing sent or read since."""
+    async def called(self) -> tuple[Scope, Receive, Send]:
+        """What the application is called with."""
         called: asyncio.Future[tuple[Scope, Receive, Send]] = asyncio.get_running_loop().create_future()
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -78,7 +78,14 @@ class LinePeer:
         self._protocol = WebSocketProtocol(config, ServerState(), {})
         self._protocol.connection_made(self.transport)
         self._protocol.data_received(raw_request())
-        websocket = WebSocket(*await called)
+        return await called
+
+    async def accepted(self, **_: object) -> WebSocket:
+        """A `WebSocket` of this connection, accepted, with nothing sent or read since."""
+        return await self.accept(WebSocket(*await self.called()))
+
+    async def accept(self, websocket: WebSocket) -> WebSocket:
+        """Accept a `WebSocket` of this connection, and look only at what is sent from then on."""
         await websocket.accept()
         self._answered = self.transport.written.index(b"\r\n\r\n") + 4
         return websocket

@@ -195,11 +195,22 @@ def guarded(
             async with solution.lifetime("function"):
                 await solution.solve()
                 _check_untouched(connection)
-                await app(scope, receive, send)
+                if getattr(connection, "_expects_expel", False):
+                    await _run_closable(app, connection)
+                else:
+                    await app(scope, receive, send)
             if solution.tasks is not None:
                 await solution.tasks()
 
     return guard
+
+
+async def _run_closable(app: ASGIApp, connection: Any) -> None:
+    """Run an application that has a WebSocket of its own, so that ours can close the connection from beside it."""
+    try:
+        await app(connection.scope, connection.receive, connection.send)
+    finally:
+        await connection._expulsion_done()
 
 
 def _check_untouched(connection: Any) -> None:

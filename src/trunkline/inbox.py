@@ -15,6 +15,8 @@ here, under these rules:
 - Receivers are served one at a time, in order. Between the server's `receive` returning and the message being handed
   over or buffered nothing is awaited, so a cancelled receiver or watcher loses no message.
 - The disconnect is the last message. Receivers that were waiting when it was handed out all get it.
+- Whoever ends the connection from beside calls `end`: the reader comes out of the server's `receive`, and the
+  disconnect that it was given stands behind what has been read.
 """
 
 from __future__ import annotations
@@ -114,6 +116,9 @@ class LineInbox(_News):
     def wake(self) -> None:
         """The Line wakes those who watch."""
 
+    def end(self, message: Message) -> None:
+        """The Line wakes those who receive."""
+
     def rest(self) -> None:
         """Several may wait inside the Line's `receive`."""
 
@@ -127,13 +132,14 @@ class Inbox(_News):
         reading: Whether a receiver is inside the server's `receive` already; it calls `rest` when it comes out.
     """
 
-    __slots__ = ("_bytes", "_messages", "_on_disconnect", "_reading", "_receive", "_turn", "_watches")
+    __slots__ = ("_bytes", "_messages", "_on_disconnect", "_reader", "_reading", "_receive", "_turn", "_watches")
 
     def __init__(self, receive: Receive, on_disconnect: Callable[[Message], None], *, reading: bool) -> None:
         super().__init__()
         self._receive = receive
         self._on_disconnect = on_disconnect
         self._reading = reading
+        self._reader: anyio.CancelScope | None = None
         self._messages: deque[Message] = deque()
         self._bytes = 0
         self._turn = Turn()
@@ -180,6 +186,14 @@ class Inbox(_News):
         for watch in self._watches:
             watch.cancel()
 
+    def end(self, message: Message) -> None:
+        """End it with a disconnect that did not come from the server, behind what has been read."""
+        if self.disconnect is None:
+            self.disconnect = message
+            if self._reader is not None:
+                self._reader.cancel()
+            self.notify()
+
     def rest(self) -> None:
         """The reader has come out of the server's `receive`: somebody else may go in."""
         self._reading = False
@@ -191,9 +205,10 @@ class Inbox(_News):
             return
         self._reading = True
         try:
-            message = await self._receive()
-            self._put(message)
+            with anyio.CancelScope() as self._reader:
+                self._put(await self._receive())
         finally:
+            self._reader = None
             self.rest()
 
     @property
@@ -202,8 +217,9 @@ class Inbox(_News):
 
     def _put(self, message: Message) -> None:
         if message["type"] == "websocket.disconnect":
-            self.disconnect = message
-            self._on_disconnect(message)
+            if self.disconnect is None:
+                self.disconnect = message
+                self._on_disconnect(message)
         else:
             self._messages.append(message)
             self._bytes += _size(message)

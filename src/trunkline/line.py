@@ -146,6 +146,9 @@ class Line(Protocol):
     def buffered(self) -> int:
         """Bytes written that the operating system has not taken yet."""
 
+    def close(self, code: int, reason: str) -> None:
+        """Close: the frame leaves now, before what waits to be written; who does not answer it in time is dropped."""
+
     def expel(self, code: int, reason: str) -> None:
         """Close without waiting for the peer: drop it after 1 s, or at once if it has not taken what was written."""
 

@@ -9,6 +9,7 @@ Two states move independently, by the tables of `trunkline.states`. Beside them 
 - `_fast_in`, `_fast_out`: the server's Line, where it has one and nobody stands in between (`trunkline.line`). Then
   messages are taken and written past ASGI. `tasks` switches `_fast_in` off, to see who receives.
 - `_end`: the message that ended the connection, ours or the server's, as soon as it is known; the first counts.
+- `_expelled`: set when the connection was closed from beside its endpoint (`trunkline._expulsion`).
 
 `receive_text`, `receive_bytes`, `send_text` and `send_bytes` are the hot paths. When nothing is in the way they await
 the server's callable themselves and touch the tables only at the ends; otherwise they take the general way through
@@ -20,6 +21,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
+from trunkline._expulsion import Expellable
 from trunkline._typed import TypedMessages
 from trunkline.datastructures import check_headers
 from trunkline.inbox import Inbox, LineInbox
@@ -124,7 +126,7 @@ def _close_info_of(message: Message) -> CloseInfo:
     return CloseInfo(int(code), message.get("reason") or "")
 
 
-class WebSocket(HTTPConnection[StateT], TypedMessages):
+class WebSocket(HTTPConnection[StateT], TypedMessages, Expellable):
     """One WebSocket connection, seen from the endpoint.
 
         @app.websocket("/echo")
@@ -317,7 +319,7 @@ class WebSocket(HTTPConnection[StateT], TypedMessages):
         """The server's `send` has said that the peer is gone."""
         self.application_state = DISCONNECTED
         self._ended(_LOSS)
-        return WebSocketDisconnect(_LOSS["code"])
+        return WebSocketDisconnect(*self._expelled or (_LOSS["code"],))
 
     # ASGI messages
 
@@ -351,6 +353,8 @@ class WebSocket(HTTPConnection[StateT], TypedMessages):
         return message
 
     def _receive_moved(self, message: Message) -> None:
+        if self.client_state is DISCONNECTED and self._expelled is not None:
+            return  # this one was inside the server's `receive` when another learned that we closed
         self.client_state = next_client_state(self.client_state, message)
         if self.client_state is DISCONNECTED:
             self._ended(message)
@@ -390,6 +394,8 @@ class WebSocket(HTTPConnection[StateT], TypedMessages):
             WebSocketDisconnect: The client is gone (1006).
         """
         state = self.application_state
+        if state is DISCONNECTED and self._expelled is not None:
+            raise WebSocketDisconnect(*self._expelled)
         self.application_state = next_application_state(state, message)
         if self.application_state is DISCONNECTED:
             self._ended(message)
@@ -429,6 +435,8 @@ class WebSocket(HTTPConnection[StateT], TypedMessages):
         if self.message_settings.subprotocols:
             subprotocol = self._agree_on(subprotocol)
         pairs = _check_accept(subprotocol, headers or []) if headers or subprotocol else []
+        if self._expelled is not None:
+            raise WebSocketDisconnect(*self._expelled)
         if self.client_state is CONNECTING:
             await self.receive()
         await self.send({"type": "websocket.accept", "subprotocol": subprotocol, "headers": pairs})
@@ -566,7 +574,7 @@ class WebSocket(HTTPConnection[StateT], TypedMessages):
         return _decode_json(text)
 
     async def _receive_data(self) -> Message:
-        if self.application_state is not CONNECTED:
+        if self.application_state is not CONNECTED and self._expelled is None:
             raise WebSocketDisconnected(_NOT_ACCEPTED)
         return await self.receive()
 

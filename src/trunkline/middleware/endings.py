@@ -118,10 +118,12 @@ async def end_websocket(websocket: WebSocket[Any], exc: BaseException | None) ->
         websocket: The endpoint's own WebSocket, because its states tell what is still to be sent.
         exc: What left the endpoint; None for a return. `WebSocketDisconnect` is a normal end: nothing is sent.
     """
+    if isinstance(exc, GeneratorExit):
+        return  # a coroutine that is being thrown away may await nothing more
+    await websocket._expulsion_done()
     if websocket.application_state is not WebSocketState.CONNECTED or websocket.closed:
         return
-    # A coroutine that is being thrown away (GeneratorExit) may await nothing more.
-    if isinstance(exc, GeneratorExit) or is_a(exc, WebSocketDisconnect):
+    if is_a(exc, WebSocketDisconnect):
         return
     code, reason = CloseInfo(1000, "") if exc is None else ending_of(exc)
     try:
