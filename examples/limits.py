@@ -5,6 +5,7 @@ Run it with `trunkline run limits:app`, or with other limits for all: `trunkline
 
 from trunkline import App, WebSocket
 from trunkline.engine import DeflateSettings, EngineSettings, WebSocketProtocol
+from trunkline.limits import Limits
 from trunkline.line import line_of
 
 app = App()
@@ -15,6 +16,17 @@ async def echo(websocket: WebSocket) -> None:
     await websocket.accept()
     async for message in websocket.iter_text():
         await websocket.send_text(message)
+
+
+# region: message
+@app.websocket("/chat", limits=Limits(max_message=4096))
+async def chat(websocket: WebSocket) -> None:
+    await websocket.accept()
+    async for message in websocket.iter_text():
+        await websocket.send_text(message)
+
+
+# endregion
 
 
 # region: route

@@ -51,6 +51,7 @@ MODULES = (
     "trunkline.middleware.exceptions",
     "trunkline.middleware.errors",
     "trunkline.security",
+    "trunkline.limits",
     "trunkline.background",
     "trunkline.concurrency",
     "trunkline.convertors",

@@ -68,6 +68,7 @@ def test_the_tests_that_the_documentation_shows_pass() -> None:
     ("path", "options", "extensions", "largest"),
     [
         ("/echo", [], "server_no_context_takeover; client_no_context_takeover; server_max_window_bits=12", 1 << 24),
+        ("/chat", [], "server_no_context_takeover; client_no_context_takeover; server_max_window_bits=12", 4096),
         ("/prices", [], "server_max_window_bits=12", 4096),
         ("/echo", ["--ws", "limits:Engine"], "server_no_context_takeover; client_no_context_takeover", 65536),
     ],

@@ -36,6 +36,7 @@ PLACES = {
     "trunkline.responses": "FileResponse HTMLResponse JSONResponse PlainTextResponse RedirectResponse Response",
     "trunkline.dependencies": "Cookie Depends DependencyError Header Path Query",
     "trunkline.exceptions": "HTTPException RequestValidationError WebSocketException WebSocketRequestValidationError",
+    "trunkline.limits": "LimitError Limits",
     "trunkline.testclient": "TestClient WebSocketDenialResponse WebSocketTestSession",
     "trunkline.testing": "connect",
     "trunkline.status": "WS_1000_NORMAL_CLOSURE HTTP_200_OK",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from trunkline.datastructures import URLPath
+    from trunkline.limits import Limits
     from trunkline.middleware import MiddlewareFactory
     from trunkline.routing import BaseRoute, Router
     from trunkline.types import ASGIApp, ExceptionHandler, Lifespan, Receive, Scope, Send
@@ -49,6 +50,7 @@ class App(LifespanOwner, RouteMethods):
             is mounted in another one leaves it to that, and any other means `"same"`.
         trusted_proxies: Addresses and networks of proxies whose `X-Forwarded-Host` is believed in that check.
         dependencies: A list of `Depends(function)`: solved before those of each route, as `Router` says.
+        limits: Of the connections of all routes, where those say nothing (`trunkline.limits`).
 
     Attributes:
         dependency_overrides: For tests: what is called instead of a dependency, by that dependency.
@@ -71,11 +73,13 @@ class App(LifespanOwner, RouteMethods):
         origins: str | Sequence[str] | None = None,
         trusted_proxies: Sequence[str] = (),
         dependencies: Sequence[Any] | None = None,
+        limits: Limits | None = None,
     ) -> None:
         super().__init__()
         self.debug = debug
         self.state = State()
-        self.router: Router = AppRouter(self, routes, lifespan, dependencies)
+        self.router: Router = AppRouter(self, routes, lifespan, dependencies, limits)
+        self.limits = self.router.limits
         self.dependencies = self.router.dependencies
         self.dependency_overrides: dict[Callable[..., Any], Callable[..., Any]] = {}
         self.exception_handlers = dict(exception_handlers or {})
@@ -128,7 +132,14 @@ class App(LifespanOwner, RouteMethods):
         """
         return self.router.url_path_for(name, **path_params)
 
-    def include_router(self, router: Router, prefix: str = "", *, dependencies: Sequence[Any] | None = None) -> None:
+    def include_router(
+        self,
+        router: Router,
+        prefix: str = "",
+        *,
+        dependencies: Sequence[Any] | None = None,
+        limits: Limits | None = None,
+    ) -> None:
         """Add copies of a router's routes, with their names, inside that router's middleware.
 
         Its lifespan runs inside this application's. Routes that are added to it later are not seen.
@@ -137,12 +148,13 @@ class App(LifespanOwner, RouteMethods):
             router: The router.
             prefix: What the copies' paths begin with: empty, or begins with a slash and does not end with one.
             dependencies: A list of `Depends(function)`: solved before those of the router.
+            limits: What holds where the router and its routes say nothing.
 
         Raises:
             RouteError: The prefix is not one, or a route has no path to put it before.
             DependencyError: A dependency could not be solved on one of the routes.
         """
-        self.router.include_router(router, prefix, dependencies=dependencies)
+        self.router.include_router(router, prefix, dependencies=dependencies, limits=limits)
 
     def add_middleware(self, middleware_class: MiddlewareFactory[P], *args: P.args, **kwargs: P.kwargs) -> None:
         """Put a middleware around all others so far.

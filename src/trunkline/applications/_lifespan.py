@@ -31,8 +31,10 @@ logger = logging.getLogger("trunkline")
 class AppRouter(Router):
     """The router of an App: a lifespan scope that arrives here is the App's."""
 
-    def __init__(self, owner: LifespanOwner, routes: Any, lifespan: Lifespan[Any] | None, dependencies: Any) -> None:
-        super().__init__(routes, lifespan=lifespan, dependencies=dependencies)
+    def __init__(
+        self, owner: LifespanOwner, routes: Any, lifespan: Lifespan[Any] | None, dependencies: Any, limits: Any
+    ) -> None:
+        super().__init__(routes, lifespan=lifespan, dependencies=dependencies, limits=limits)
         self._owner = owner
 
     async def lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -9,6 +9,7 @@ from trunkline.routing._listeners import ListenerRoute, StreamRoute
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
+    from trunkline.limits import Limits
     from trunkline.messages import MessageSettings
     from trunkline.middleware import Middleware
     from trunkline.routing._routes import BaseRoute
@@ -41,12 +42,17 @@ class RouteDecorators:
         return decorate
 
     def websocket(
-        self, path: str, name: str | None = None, *, dependencies: Sequence[Any] | None = None
+        self,
+        path: str,
+        name: str | None = None,
+        *,
+        dependencies: Sequence[Any] | None = None,
+        limits: Limits | None = None,
     ) -> Callable[[Endpoint], Endpoint]:
         """Decorate the endpoint of a `WebSocketRoute`."""
 
         def decorate(endpoint: Endpoint) -> Endpoint:
-            self.add_websocket_route(path, endpoint, name, dependencies=dependencies)
+            self.add_websocket_route(path, endpoint, name, dependencies=dependencies, limits=limits)
             return endpoint
 
         return decorate
@@ -63,6 +69,7 @@ class RouteDecorators:
         threaded: bool = False,
         middleware: Sequence[Middleware] | None = None,
         dependencies: Sequence[Any] | None = None,
+        limits: Limits | None = None,
     ) -> Callable[[Endpoint], Endpoint]:
         """Decorate a function that is called for each message; what it returns is the answer. asyncio only.
 
@@ -93,6 +100,7 @@ class RouteDecorators:
             threaded: Whether what is not async runs in a worker thread, not on the loop.
             middleware: Around this endpoint only; the first is the outermost.
             dependencies: A list of `Depends(function)`: solved before the listener's own, their values are not used.
+            limits: Of its connections; what they do not say is said by the router and the application.
 
         Raises:
             CodecError: A codec cannot handle the messages.
@@ -109,6 +117,7 @@ class RouteDecorators:
                 threaded=threaded,
                 middleware=middleware,
                 dependencies=dependencies,
+                limits=limits,
             )
             self._add(route)
             return endpoint
@@ -123,6 +132,7 @@ class RouteDecorators:
         messages: MessageSettings | None = None,
         middleware: Sequence[Middleware] | None = None,
         dependencies: Sequence[Any] | None = None,
+        limits: Limits | None = None,
     ) -> Callable[[Endpoint], Endpoint]:
         """Decorate an async generator function: each value that it yields is sent. asyncio only.
 
@@ -143,6 +153,7 @@ class RouteDecorators:
             messages: How messages are encoded, and what becomes of invalid ones.
             middleware: Around this endpoint only; the first is the outermost.
             dependencies: A list of `Depends(function)`: solved before the stream's own, their values are not used.
+            limits: Of its connections; what they do not say is said by the router and the application.
 
         Raises:
             CodecError: A codec cannot handle the messages that it takes.
@@ -150,7 +161,13 @@ class RouteDecorators:
 
         def decorate(endpoint: Endpoint) -> Endpoint:
             route = StreamRoute(
-                path, endpoint, name=name, messages=messages, middleware=middleware, dependencies=dependencies
+                path,
+                endpoint,
+                name=name,
+                messages=messages,
+                middleware=middleware,
+                dependencies=dependencies,
+                limits=limits,
             )
             self._add(route)
             return endpoint

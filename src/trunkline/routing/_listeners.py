@@ -12,6 +12,7 @@ from trunkline.routing._routes import WebSocketRoute, check_path
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from trunkline.limits import Limits
     from trunkline.middleware import Middleware
     from trunkline.types import ASGIApp
 
@@ -28,6 +29,7 @@ class ListenerRoute(WebSocketRoute):
         threaded: Whether what is not async runs in a worker thread, not on the loop.
         middleware: Around this endpoint only; the first is the outermost.
         dependencies: A list of `Depends(function)`: solved before the listener's own, their values are not used.
+        limits: Of its connections; what they do not say is said by the router and the application.
 
     Raises:
         RouteError: The path is not one.
@@ -48,13 +50,14 @@ class ListenerRoute(WebSocketRoute):
         threaded: bool = False,
         middleware: Sequence[Middleware] | None = None,
         dependencies: Sequence[Any] | None = None,
+        limits: Limits | None = None,
     ) -> None:
         check_path(path)
         self.endpoint = endpoint
         self.options = ListenerOptions(messages or MessageSettings(), concurrency, threaded)
         self._set_name(name)
         self._set_path(path)
-        self._set_app(middleware, dependencies)
+        self._set_app(middleware, dependencies, limits)
 
     def _endpoint_app(self) -> ASGIApp:
         return listener_app(self.endpoint, self.param_convertors, self.dependencies, self.options)
@@ -70,6 +73,7 @@ class StreamRoute(WebSocketRoute):
         messages: How messages are encoded, and what becomes of invalid ones.
         middleware: Around this endpoint only; the first is the outermost.
         dependencies: A list of `Depends(function)`: solved before the stream's own, their values are not used.
+        limits: Of its connections; what they do not say is said by the router and the application.
 
     Raises:
         RouteError: The path is not one.
@@ -87,13 +91,14 @@ class StreamRoute(WebSocketRoute):
         messages: MessageSettings | None = None,
         middleware: Sequence[Middleware] | None = None,
         dependencies: Sequence[Any] | None = None,
+        limits: Limits | None = None,
     ) -> None:
         check_path(path)
         self.endpoint = endpoint
         self.messages = messages or MessageSettings()
         self._set_name(name)
         self._set_path(path)
-        self._set_app(middleware, dependencies)
+        self._set_app(middleware, dependencies, limits)
 
     def _endpoint_app(self) -> ASGIApp:
         return stream_app(self.endpoint, self.param_convertors, self.dependencies, self.messages)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from trunkline._injection import guarded
 from trunkline.datastructures import URL, URLPath, parse_host
 from trunkline.exceptions import HTTPException
+from trunkline.limits._app import limited
+from trunkline.limits._limits import NO_LIMITS
 from trunkline.middleware.exceptions import has_handlers
 from trunkline.responses import PlainTextResponse, RedirectResponse
 from trunkline.routing._decorators import RouteDecorators
@@ -32,6 +34,7 @@ from trunkline.websockets import WebSocketClose
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
 
+    from trunkline.limits import Limits
     from trunkline.middleware import Middleware
     from trunkline.routing._routes import Wrap
     from trunkline.types import ASGIApp, Lifespan, Receive, Scope, Send
@@ -195,10 +198,12 @@ class Host(_Nested, BaseRoute):
             raise NoMatchFound(name, path_params)
         return URLPath(url, url.protocol, host)
 
-    def with_prefix(self, prefix: str, wrap: Wrap, dependencies: Sequence[Any] = ()) -> Host:
+    def with_prefix(
+        self, prefix: str, wrap: Wrap, dependencies: Sequence[Any] = (), limits: Limits = NO_LIMITS
+    ) -> Host:
         # A mount, because it shows the routes inside its middleware.
         mount = Mount(prefix, self.app)
-        mount.app = wrap(guarded(mount.app, mount.types, dependencies, self.param_convertors))
+        mount.app = wrap(guarded(limited(mount.app, limits), mount.types, dependencies, self.param_convertors))
         return Host(self.host, Router([mount]), self.name)
 
     def handle(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -224,6 +229,7 @@ class RouteMethods(RouteDecorators):
     """
 
     dependencies: tuple[Any, ...] = ()
+    limits: Limits = NO_LIMITS
 
     @property
     def routes(self) -> list[BaseRoute]:
@@ -231,7 +237,7 @@ class RouteMethods(RouteDecorators):
         raise NotImplementedError
 
     def _add(self, route: BaseRoute) -> None:
-        route = with_dependencies(route, self.dependencies)
+        route = within(route, self.dependencies, self.limits)
         check_name(route, self.routes)
         self.routes.append(route)
 
@@ -264,9 +270,10 @@ class RouteMethods(RouteDecorators):
         name: str | None = None,
         *,
         dependencies: Sequence[Any] | None = None,
+        limits: Limits | None = None,
     ) -> None:
         """Add a `WebSocketRoute`."""
-        self._add(WebSocketRoute(path, endpoint, name=name, dependencies=dependencies))
+        self._add(WebSocketRoute(path, endpoint, name=name, dependencies=dependencies, limits=limits))
 
     def mount(self, path: str, app: ASGIApp, name: str | None = None) -> None:
         """Add a `Mount`."""
@@ -295,6 +302,7 @@ class Router(RouteMethods):
         middleware: Around all of this; the first is the outermost.
         dependencies: A list of `Depends(function)`: solved before those of each route that is given here, added,
             mounted or included; not before those that are put into the list of `routes` afterwards.
+        limits: Of the connections of all its routes, where those say nothing (`trunkline.limits`).
 
     Raises:
         RouteError: A route is not one of this framework, or two routes were given one name.
@@ -310,10 +318,12 @@ class Router(RouteMethods):
         *,
         middleware: Sequence[Middleware] | None = None,
         dependencies: Sequence[Any] | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self.dependencies = tuple(dependencies or ())
+        self.limits = limits or NO_LIMITS
         check_routes(routes or ())
-        self.routes = [with_dependencies(route, self.dependencies) for route in routes or ()]
+        self.routes = [within(route, self.dependencies, self.limits) for route in routes or ()]
         self.redirect_slashes = redirect_slashes
         self.default = self.not_found if default is None else default
         self.lifespan_context = as_lifespan(lifespan)
@@ -413,7 +423,14 @@ class Router(RouteMethods):
                 continue
         raise NoMatchFound(name, path_params, self.routes)
 
-    def include_router(self, router: Router, prefix: str = "", *, dependencies: Sequence[Any] | None = None) -> None:
+    def include_router(
+        self,
+        router: Router,
+        prefix: str = "",
+        *,
+        dependencies: Sequence[Any] | None = None,
+        limits: Limits | None = None,
+    ) -> None:
         """Add copies of another router's routes, with their names, inside that router's middleware.
 
         Its lifespan runs inside this one's. Routes that are added to it later are not seen.
@@ -422,6 +439,7 @@ class Router(RouteMethods):
             router: The other one.
             prefix: What the copies' paths begin with: empty, or begins with a slash and does not end with one.
             dependencies: A list of `Depends(function)`: solved before those of the other router.
+            limits: What holds where the other router and its routes say nothing.
 
         Raises:
             RouteError: The prefix is not one, the router is this one, or a route has no path to put it before.
@@ -431,7 +449,8 @@ class Router(RouteMethods):
         if router is self:
             raise RouteError("a router cannot include itself; use Mount to serve it below another path too")
         shared = SharedMiddleware(router.middleware)
-        for route in [route.with_prefix(prefix, shared.around, dependencies or ()) for route in router.routes]:
+        inner = (prefix, shared.around, dependencies or (), limits or NO_LIMITS)
+        for route in [route.with_prefix(*inner) for route in router.routes]:
             self._add(route)
         self.lifespan_context = both_lifespans(self.lifespan_context, router.lifespan_context)
 
@@ -452,6 +471,8 @@ def check_prefix(prefix: str) -> None:
         )
 
 
-def with_dependencies(route: BaseRoute, dependencies: Sequence[Any]) -> BaseRoute:
-    """A route whose dependencies begin with these; the route itself where there are none."""
-    return route.with_prefix("", lambda app: app, dependencies) if dependencies else route
+def within(route: BaseRoute, dependencies: Sequence[Any], limits: Limits) -> BaseRoute:
+    """A route whose dependencies begin with these, within limits; the route itself where there are none."""
+    if not dependencies and limits == NO_LIMITS:
+        return route
+    return route.with_prefix("", lambda app: app, dependencies, limits)

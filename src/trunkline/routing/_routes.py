@@ -19,6 +19,8 @@ from trunkline.endpoints import (
     method_not_allowed,
 )
 from trunkline.exceptions import TrunklineError
+from trunkline.limits._app import limited
+from trunkline.limits._limits import NO_LIMITS
 from trunkline.responses import PlainTextResponse
 from trunkline.routing._middleware import wrap_middleware
 from trunkline.routing._paths import PathPattern, RouteError, get_route_path, parse_path, replace_params
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 
     from trunkline.convertors import Convertor
+    from trunkline.limits import Limits
     from trunkline.middleware import Middleware
     from trunkline.types import ASGIApp, Receive, Scope, Send
 
@@ -120,15 +123,17 @@ class BaseRoute:
         """
         raise NotImplementedError
 
-    def with_prefix(self, prefix: str, wrap: Wrap, dependencies: Sequence[Any] = ()) -> BaseRoute:
-        """A copy below `prefix`, its application wrapped, with dependencies before its own.
+    def with_prefix(
+        self, prefix: str, wrap: Wrap, dependencies: Sequence[Any] = (), limits: Limits = NO_LIMITS
+    ) -> BaseRoute:
+        """A copy below `prefix`, its application wrapped, with dependencies before its own, within limits.
 
         Raises:
             RouteError: This kind of route cannot be copied so.
         """
         raise RouteError(
-            f"only Route, WebSocketRoute, Mount and Host can be included or have dependencies, but got {self!r}; "
-            "mount its router, or give it the dependencies itself"
+            f"only Route, WebSocketRoute, Mount and Host can be included or have dependencies and limits, but got "
+            f"{self!r}; mount its router, or give it the dependencies and limits itself"
         )
 
     def handle(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -170,10 +175,12 @@ class PathRoute(BaseRoute):
     def _pattern(self) -> str:
         return self.path
 
-    def with_prefix(self, prefix: str, wrap: Wrap, dependencies: Sequence[Any] = ()) -> Self:
+    def with_prefix(
+        self, prefix: str, wrap: Wrap, dependencies: Sequence[Any] = (), limits: Limits = NO_LIMITS
+    ) -> Self:
         route = copy.copy(self)
         route._set_path(prefix + self.path)
-        route.app = wrap(guarded(self.app, self.types, dependencies, self.param_convertors))
+        route.app = wrap(guarded(limited(self.app, limits), self.types, dependencies, self.param_convertors))
         return route
 
     @property
@@ -228,16 +235,23 @@ class EndpointRoute(PathRoute):
     name: str
     endpoint: Callable[..., Any]
     dependencies: tuple[Any, ...]
+    limits: Limits = NO_LIMITS
     has_explicit_name: bool = False
     _wraps: tuple[Wrap, ...]
 
-    def _set_app(self, middleware: Sequence[Middleware] | None, dependencies: Sequence[Any] | None) -> None:
+    def _set_app(
+        self,
+        middleware: Sequence[Middleware] | None,
+        dependencies: Sequence[Any] | None,
+        limits: Limits | None = None,
+    ) -> None:
         self.dependencies = tuple(dependencies or ())
+        self.limits = limits or NO_LIMITS
         self._wraps = (functools.partial(wrap_middleware, middleware=middleware),)
         self.app = self._make_app()
 
     def _make_app(self) -> ASGIApp:
-        app = self._endpoint_app()
+        app = limited(self._endpoint_app(), self.limits)
         for wrap in self._wraps:
             app = wrap(app)
         return app
@@ -245,16 +259,20 @@ class EndpointRoute(PathRoute):
     def _endpoint_app(self) -> ASGIApp:
         return endpoint_app(self.endpoint, self.protocol, self.param_convertors, self.dependencies)
 
-    def with_prefix(self, prefix: str, wrap: Wrap, dependencies: Sequence[Any] = ()) -> Self:
-        """A copy below `prefix`, its application wrapped, with dependencies before its own.
+    def with_prefix(
+        self, prefix: str, wrap: Wrap, dependencies: Sequence[Any] = (), limits: Limits = NO_LIMITS
+    ) -> Self:
+        """A copy below `prefix`, its application wrapped, with dependencies before its own, within limits.
 
         Its plan is made anew where there is more to solve, or where names of the prefix may mean parameters now.
         """
         route = copy.copy(self)
         route._set_path(prefix + self.path)
         route.dependencies = (*dependencies, *self.dependencies)
+        route.limits = self.limits.within(limits)
         route._wraps = (*self._wraps, wrap)
-        route.app = route._make_app() if dependencies or "{" in prefix else wrap(self.app)
+        is_same = not dependencies and "{" not in prefix and route.limits == self.limits
+        route.app = wrap(self.app) if is_same else route._make_app()
         return route
 
     def _set_name(self, name: str | None) -> None:
@@ -357,6 +375,7 @@ class WebSocketRoute(EndpointRoute):
         name: For `url_for`; the name of the function or class if left out.
         middleware: Around this endpoint only; the first is the outermost.
         dependencies: A list of `Depends(function)`: solved before the endpoint's own, their values are not used.
+        limits: Of its connections; what they do not say is said by the router and the application.
 
     Raises:
         RouteError: The path is not one.
@@ -375,13 +394,14 @@ class WebSocketRoute(EndpointRoute):
         name: str | None = None,
         middleware: Sequence[Middleware] | None = None,
         dependencies: Sequence[Any] | None = None,
+        limits: Limits | None = None,
     ) -> None:
         check_path(path)
         check_websocket_endpoint(endpoint)
         self.endpoint = endpoint
         self._set_name(name)
         self._set_path(path)
-        self._set_app(middleware, dependencies)
+        self._set_app(middleware, dependencies, limits)
 
     def match_params(self, path: str, scope: Scope, params: dict[str, Any]) -> tuple[Match, Scope]:
         return FULL, {"endpoint": self.endpoint, "path_params": params}
