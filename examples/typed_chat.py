@@ -1,7 +1,7 @@
 """A chat whose messages are classes. Run it with `trunkline run typed_chat:app`.
 
 A client says hello with its name, then talks; what it may send and what it gets is all below, in one place. Whoever
-sends something else is told what was expected, and stays. `examples/chat/` is the same with a page, and by hand.
+sends something else is told what was expected, and stays. `examples/chat/` is a chat on the hub, with a page.
 """
 
 import asyncio

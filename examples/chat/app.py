@@ -1,172 +1,170 @@
-"""A chat: rooms, names, who is here and who is typing. Open it in two windows and talk.
+"""A chat: rooms, what was said before, who is here and who is typing. Open it in two windows and talk.
 
-    uvicorn examples.chat.app:app
+    trunkline run examples.chat.app:app
+    TRUNKLINE_BROKER=redis://localhost:6379 trunkline run examples.chat.app:app --workers 2
+
+A room is a topic of the hub. What is said goes into its history: a page that is opened is told the end of it, and one
+that comes back says the position of the last message that it has (`since`) and gets the rest, each message once. A page
+repeats what it has not seen come back, under the same `nonce`, and the hub sends it once. So nothing is lost or doubled
+when a connection breaks, a worker is killed or the chat is deployed. A member who reads too slowly is closed by the hub
+and comes back the same way; one who talks too fast is read more slowly, which the network passes on to them.
 
 The page and the server exchange JSON objects with a `type`:
 
-    from the page    message(text)  typing(active)
-    from the server  welcome(you, members)  joined(id, name)  left(id, name)
-                     message(id, name, text, time)  typing(id, name, active)  error(text)
-
-Nobody waits for anybody: what is said in a room goes into a bounded outbox per member, and a task per member sends it.
-A member whose outbox is full reads too slowly and is dropped; the page connects again by itself. A member who talks
-too fast is read more slowly, which the network passes on to them. Rooms live in this process and vanish when empty.
+    from the page    message(text, nonce)  typing(active)
+    from the server  welcome(you, worker)  present(people)  people(leaves, joins)
+                     message(id, name, text, time, nonce, position)  typing(id, name, active)
+                     reload()  error(code, errors)
 """
 
-from __future__ import annotations
-
 import asyncio
-import json
-from contextlib import contextmanager
+import os
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from itertools import count
+from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Annotated, Any, Literal, NamedTuple
 
-from trunkline import App, HTTPException, Request, WebSocket, WebSocketDisconnect, WebSocketException
+from pydantic import BaseModel, StrictBool, StringConstraints
+
+from trunkline import App, HTTPException, Hub, Request, TopicConfig, WebSocket, WebSocketDisconnect, WebSocketException
+from trunkline.hub import BrokerError, OutboxLimits, Position, PresenceConfig, Publication, Retention, Topic, policies
 from trunkline.responses import FileResponse
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 MAX_NAME = 32  # characters
 MAX_ROOM_NAME = 40  # characters
 MAX_TEXT = 2000  # characters of one message
-MAX_FRAME = 16 * MAX_TEXT  # characters of JSON: each of the text's may come as two \uXXXX
-MAX_MEMBERS = 200  # of one room
-MAX_OUTBOX = 256  # messages that wait for one member
+MAX_MESSAGE = 16 * MAX_TEXT  # bytes of JSON: each of the text's may come as two \uXXXX
+MAX_MEMBERS = 1000  # of one room in one process
+PAST = 50  # messages that a page is opened with
 PAUSE = 0.05  # seconds between two messages of one member
 
-Event = dict[str, Any]
+
+class Say(BaseModel):
+    """A message to everybody in the room."""
+
+    type: Literal["message"]
+    text: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TEXT)]
+    nonce: Annotated[str, StringConstraints(pattern=r"^\w{1,32}$")]
 
 
-class Member:
-    """Somebody in a room, with the messages that wait to be sent to them."""
+class Typing(BaseModel):
+    """Somebody begins to write, or stops."""
 
-    ids = count(1)
-
-    def __init__(self, name: str) -> None:
-        self.id = next(self.ids)
-        self.name = name
-        self.outbox: asyncio.Queue[str] = asyncio.Queue(MAX_OUTBOX)
-        self.too_slow = asyncio.Event()
-
-    def put(self, text: str) -> None:
-        """Leave a message in the outbox; never waits."""
-        try:
-            self.outbox.put_nowait(text)
-        except asyncio.QueueFull:
-            self.too_slow.set()
-
-    def introduction(self) -> Event:
-        return {"id": self.id, "name": self.name}
+    type: Literal["typing"]
+    active: StrictBool
 
 
-class Room:
-    """The members of one room. Its methods never wait, so that no member sees a half-done change."""
+class Visitor(NamedTuple):
+    """Who a connection is of: others know the id, and only the page knows the secret that it is made of."""
 
-    rooms: ClassVar[dict[str, Room]] = {}  # those that have members, by name
-
-    def __init__(self) -> None:
-        self.members: list[Member] = []
-
-    @classmethod
-    @contextmanager
-    def entered(cls, room_name: str, name: str) -> Iterator[tuple[Room, Member]]:
-        """Be a member of a room, which is made for its first member and removed with its last."""
-        room = cls.rooms.setdefault(room_name, cls())
-        if len(room.members) >= MAX_MEMBERS:
-            raise WebSocketException(1013, "This room is full.")
-        member = Member(name)
-        room.publish({"type": "joined", **member.introduction()})
-        room.members.append(member)
-        everybody = [each.introduction() for each in room.members]
-        member.put(json.dumps({"type": "welcome", "you": member.id, "members": everybody}))
-        try:
-            yield room, member
-        finally:
-            room.members.remove(member)
-            room.publish({"type": "left", **member.introduction()})
-            if not room.members:
-                del cls.rooms[room_name]
-
-    def publish(self, event: Event) -> None:
-        """Say it to everybody in the room; encoded once, however many they are."""
-        text = json.dumps(event)
-        for member in self.members:
-            member.put(text)
+    id: str
+    name: str
 
 
-def clean_name(text: str) -> str:
-    """One line of printable characters."""
-    return "".join(filter(str.isprintable, " ".join(text.split()))).strip()
+def with_position(publication: Publication) -> dict[str, Any]:
+    """A message as pages get it."""
+    return {**publication.value, "position": str(publication.position)}
 
 
-def read(data: str | bytes) -> Event:
-    """What a member says.
-
-    Raises:
-        ValueError: It cannot be taken; the text tells the member why.
-    """
-    if isinstance(data, bytes) or len(data) > MAX_FRAME:
-        raise ValueError(f"Expected a text message of at most {MAX_FRAME} characters.")
-    try:
-        event = json.loads(data)
-    except (ValueError, RecursionError):
-        raise ValueError("Expected JSON.") from None
-    match event:
-        case {"type": "message", "text": str(text)} if 0 < len(text.strip()) <= MAX_TEXT:
-            now = datetime.now(UTC).isoformat(timespec="milliseconds")
-            return {"type": "message", "text": text.strip(), "time": now}
-        case {"type": "message"}:
-            raise ValueError(f"A message has between 1 and {MAX_TEXT} characters of text.")
-        case {"type": "typing", "active": bool(active)}:
-            return {"type": "typing", "active": active}
-    raise ValueError('Expected {"type": "message", "text": "..."} or {"type": "typing", "active": true}.')
+def with_type(publication: Publication) -> dict[str, Any]:
+    """A change of who is here as pages get it."""
+    return {"type": "people", **publication.value}
 
 
-app = App()
+hub = Hub(
+    topics={
+        "room:*": TopicConfig(
+            history=Retention(count=1000, seconds=24 * 3600),
+            presence=PresenceConfig(grace=3),
+            outbox=OutboxLimits(bytes=1024 * 1024, seconds=10),
+            encode=with_position,
+        ),
+        "presence:room:*": TopicConfig(encode=with_type),
+        "typing:*": TopicConfig(policy=policies.drop_oldest, outbox=OutboxLimits(bytes=4096)),
+    }
+)
+
+
+@asynccontextmanager
+async def lifespan(_: App) -> AsyncIterator[None]:
+    """End the hub with the server: those who leave with it are gone unless they come back."""
+    async with hub:
+        yield
+
+
+app = App(lifespan=lifespan)
 
 
 @app.websocket("/rooms/{room}")
 async def chat(websocket: WebSocket) -> None:
-    """One member's stay in a room, from entering to leaving."""
+    """One connection of somebody in a room."""
+    if websocket.line is not None:  # on our engine, which then closes with 1009 what is longer
+        websocket.line.configure(max_message=MAX_MESSAGE)
     # A browser learns the reason of a close, but not that of a refused handshake: so accept first, then look.
     await websocket.accept()
-    room_name = websocket.path_params["room"]
-    name = clean_name(websocket.query_params.get("name", ""))
-    if not 0 < len(name) <= MAX_NAME:
-        raise WebSocketException(1008, f"A name has between 1 and {MAX_NAME} characters.")
-    if len(room_name) > MAX_ROOM_NAME:
-        raise WebSocketException(1008, f"The name of a room has at most {MAX_ROOM_NAME} characters.")
-
     try:
-        with Room.entered(room_name, name) as (room, member):
-            async with websocket.tasks() as tasks:
-                listening = tasks.create_task(listen(websocket, room, member))
-                sending = tasks.create_task(send_outbox(websocket, member))
-                await member.too_slow.wait()
-                listening.cancel()
-                sending.cancel()
-        await websocket.close(1013, "You fell too far behind.")
+        await stay(websocket, websocket.path_params["room"], visitor_of(websocket))
     except WebSocketDisconnect:
         pass  # the usual end of a stay
+    except BrokerError:
+        await websocket.close(1013, "The chat cannot reach its broker.")
 
 
-async def listen(websocket: WebSocket, room: Room, member: Member) -> None:
-    async for data in websocket:
-        try:
-            event = read(data)
-        except ValueError as error:
-            member.put(json.dumps({"type": "error", "text": str(error)}))
-        else:
-            room.publish({**member.introduction(), **event})
-        await asyncio.sleep(PAUSE)
+def visitor_of(websocket: WebSocket) -> Visitor:
+    """Who it is.
+
+    Raises:
+        WebSocketException: The name or the room's cannot be taken.
+    """
+    if len(websocket.path_params["room"]) > MAX_ROOM_NAME:
+        raise WebSocketException(1008, f"The name of a room has at most {MAX_ROOM_NAME} characters.")
+    name = "".join(filter(str.isprintable, " ".join(websocket.query_params.get("name", "").split()))).strip()
+    if not 0 < len(name) <= MAX_NAME:
+        raise WebSocketException(1008, f"A name has between 1 and {MAX_NAME} characters.")
+    secret = websocket.query_params.get("secret") or secrets.token_hex()
+    return Visitor(sha256(secret.encode()).hexdigest()[:16], name)
 
 
-async def send_outbox(websocket: WebSocket, member: Member) -> None:
-    while True:
-        await websocket.send_text(await member.outbox.get())
+async def stay(websocket: WebSocket, name: str, me: Visitor) -> None:
+    """One stay in a room, from entering to leaving."""
+    room, typing = hub.topic(f"room:{name}"), hub.topic(f"typing:{name}")
+    if len(room.members) >= MAX_MEMBERS:
+        raise WebSocketException(1013, "This room is full.")
+    await websocket.send_json({"type": "welcome", "you": me.id, "worker": os.getpid()})
+    since = websocket.query_params.get("since") or await send_past(websocket, room)
+    async with (
+        room.changes.join(websocket),
+        typing.join(websocket),
+        room.join(websocket, since=since, key=me.id, meta={"name": me.name}) as membership,
+    ):
+        if not membership.recovered:
+            # Too much was said since, or the history is another one. The page comes again as if it was opened.
+            await websocket.send_json({"type": "reload"})
+            return
+        await websocket.send_json({"type": "present", "people": await room.presence()})
+        async for event in websocket.iter_messages(Say | Typing):
+            if isinstance(event, Say):
+                await publish(room, me, event)
+            else:
+                await typing.publish({**event.model_dump(), **me._asdict()}, exclude=websocket)
+            await asyncio.sleep(PAUSE)
+
+
+async def send_past(websocket: WebSocket, room: Topic) -> Position:
+    """What was said last, for a page that is opened; gives the position behind it."""
+    past = await room.history(PAST)
+    for publication in past.publications:
+        await websocket.send_json(with_position(publication))
+    return past.position
+
+
+async def publish(room: Topic, me: Visitor, said: Say) -> None:
+    """Say it to everybody in the room, once, however often the page repeats it."""
+    time = datetime.now(UTC).isoformat(timespec="milliseconds")
+    await room.publish({**said.model_dump(), **me._asdict(), "time": time}, idempotency_key=f"{me.id}:{said.nonce}")
 
 
 STATIC = Path(__file__).parent / "static"
@@ -179,11 +177,13 @@ HEADERS = {
 
 @app.get("/")
 async def page(request: Request) -> FileResponse:
+    """The page."""
     return FileResponse(STATIC / "index.html", headers=HEADERS)
 
 
 @app.get("/static/{file}")
 async def asset(request: Request) -> FileResponse:
+    """What the page needs."""
     if request.path_params["file"] not in ("chat.css", "chat.js"):
         raise HTTPException(404)
     return FileResponse(STATIC / request.path_params["file"], headers=HEADERS)

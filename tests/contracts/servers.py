@@ -7,16 +7,17 @@ row: a name, a command, and where it differs the application.
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 __all__ = ["SERVERS", "RunningServer", "Server", "serve"]
 
@@ -34,12 +35,14 @@ class Server:
         package: The distribution whose version a deviation was measured with.
         command: Arguments for `python -m`; `{port}` and `{app}` are replaced.
         app: The application, as `module:name`.
+        env: What its environment has besides ours.
     """
 
     name: str
     package: str
     command: str
     app: str = "tests.contracts.application:app"
+    env: Mapping[str, str] = field(default_factory=dict)
 
     def arguments(self, port: int) -> list[str]:
         return [sys.executable, "-m", *self.command.format(port=port, app=self.app).split()]
@@ -88,7 +91,9 @@ class RunningServer:
         self.host = f"127.0.0.1:{port}"
         self.read_from = 0
         with log.open("wb") as output:
-            self.process = subprocess.Popen(row.arguments(port), cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+            self.process = subprocess.Popen(
+                row.arguments(port), cwd=ROOT, env={**os.environ, **row.env}, stdout=output, stderr=subprocess.STDOUT
+            )
 
     def answers(self) -> bool:
         """Wait until it listens; False when it ended before that."""

@@ -1,18 +1,21 @@
-"""The chat as people use it: pages in a real Chromium, served by a real server in a process of its own.
+"""The chat as people use it: pages in a real Chromium, served by `trunkline run`, alone or with two workers on Redis.
 
 Elements are found by their role and label, as assistive technology finds them.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, WebSocketRoute, expect, sync_playwright
 
 from tests.contracts.servers import RunningServer, Server, free_port
+from tests.hub.redis_server import RedisServer
 from tests.support import unavailable
 from trunkline.status import CLOSE_CODES
 
@@ -33,20 +36,28 @@ CHROMIUM_FLAGS = (
 PHONE = (390, 844)
 DESKTOP = (1280, 800)
 MILLISECONDS = 15_000  # a bound for every wait in a page; the longest is that of a reconnect
-CHAT = Server(
-    name="chat",
-    package="uvicorn",
-    command="uvicorn {app} --host 127.0.0.1 --port {port}",
-    app="examples.chat.app:app",
-)
+COMMAND = "trunkline run {app} --host 127.0.0.1 --port {port}"
 SOCKET = re.compile(r"/rooms/")
 
 
 class ChatServer:
-    """The chat on one port, which can be killed and started again."""
+    """The chat on one port, which can be killed and started again.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: For its logs.
+        redis: What its two workers share; without, it is one process.
+    """
+
+    def __init__(self, folder: Path, redis: RedisServer | None = None) -> None:
         self._folder = folder
+        self._redis = redis
+        self._row = Server(
+            name="chat",
+            package="trunkline",
+            command=COMMAND if redis is None else f"{COMMAND} --workers 2",
+            app="examples.chat.app:app",
+            env={} if redis is None else {"TRUNKLINE_BROKER": redis.url},
+        )
         self._starts = 0
         self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}/"
@@ -54,7 +65,7 @@ class ChatServer:
 
     def start(self) -> None:
         self._starts += 1
-        self._running = RunningServer(CHAT, self._folder / f"chat-{self._starts}.log", self._port)
+        self._running = RunningServer(self._row, self._folder / f"chat-{self._starts}.log", self._port)
         assert self._running.answers(), f"the chat does not start:\n{self._running}"
 
     def kill(self) -> None:
@@ -63,6 +74,8 @@ class ChatServer:
 
     def stop(self) -> None:
         self._running.stop()
+        if self._redis is not None:
+            self._redis.stop()
         assert "Traceback" not in str(self._running)
 
 
@@ -90,6 +103,10 @@ class Visitor:
         self.page.get_by_label("Room").fill(room)
         self.page.get_by_role("button", name="Enter").click()
         expect(self.state).to_have_text("Connected")
+
+    def worker(self) -> int:
+        """The process that serves the page."""
+        return int(re.findall(r"\d+", self.page.locator("#state").get_attribute("title") or "")[0])
 
     def say(self, text: str) -> None:
         self.field.fill(text)
@@ -119,10 +136,28 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChatServer]:
-    server = ChatServer(tmp_path_factory.mktemp("chat"))
-    yield server
-    server.stop()
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], ChatServer]]:
+    """Each kind of server, started when it is first needed."""
+    started: dict[str, ChatServer] = {}
+
+    def get(kind: str) -> ChatServer:
+        if kind not in started:
+            folder = tmp_path_factory.mktemp(kind)
+            started[kind] = ChatServer(folder, RedisServer(folder) if kind == "redis" else None)
+        return started[kind]
+
+    yield get
+    for server in started.values():
+        server.stop()
+
+
+@pytest.fixture
+def server(servers: Callable[[str], ChatServer], request: pytest.FixtureRequest) -> ChatServer:
+    """The chat in one process with its memory, or as a test says."""
+    return servers(getattr(request, "param", "memory"))
+
+
+on_both = pytest.mark.parametrize("server", ["memory", "redis"], indirect=True)
 
 
 @pytest.fixture
@@ -145,7 +180,7 @@ def visit(browser: Browser, server: ChatServer) -> Iterator[Callable[..., Visito
 @pytest.fixture
 def two(visit: Callable[..., Visitor], request: pytest.FixtureRequest) -> tuple[Visitor, Visitor]:
     """Ada and Bob, in a room of their own."""
-    room = request.node.name.removeprefix("test_")[:40]
+    room = request.function.__name__.removeprefix("test_")[:40]
     ada, bob = visit(), visit(PHONE)
     ada.enter("Ada", room)
     bob.enter("Bob", room)
@@ -153,6 +188,7 @@ def two(visit: Callable[..., Visitor], request: pytest.FixtureRequest) -> tuple[
     return ada, bob
 
 
+@on_both
 def test_messages_cross_both_ways(two: tuple[Visitor, Visitor]) -> None:
     ada, bob = two
     ada.say("Hello Bob")
@@ -167,6 +203,7 @@ def test_messages_cross_both_ways(two: tuple[Visitor, Visitor]) -> None:
     ada.expect_message("Hello Bob", by="You")
 
 
+@on_both
 def test_typing_is_shown_until_the_message_comes_or_the_field_is_emptied(two: tuple[Visitor, Visitor]) -> None:
     ada, bob = two
     typing = bob.page.get_by_text("Ada is typing…")
@@ -182,6 +219,7 @@ def test_typing_is_shown_until_the_message_comes_or_the_field_is_emptied(two: tu
     expect(ada.page.get_by_text("typing…")).to_be_hidden()
 
 
+@on_both
 def test_everybody_sees_who_is_here_and_who_leaves(two: tuple[Visitor, Visitor], visit: Callable[..., Visitor]) -> None:
     ada, bob = two
     room = ada.page.url.partition("#")[2]
@@ -215,6 +253,26 @@ def test_what_looks_like_html_is_shown_as_text(visit: Callable[..., Visitor]) ->
         expect(visitor.page.locator("#chat").locator("b, img, script")).to_have_count(0)
 
 
+@on_both
+def test_who_opens_the_room_later_or_again_sees_what_was_said(
+    two: tuple[Visitor, Visitor], visit: Callable[..., Visitor]
+) -> None:
+    ada, bob = two
+    said = ["One", "Two", "Three"]
+    for visitor, text in zip((ada, bob, ada), said, strict=True):
+        visitor.say(text)
+        expect(bob.log.locator(".text").filter(has_text=text)).to_be_visible()
+    chloe = visit()
+    chloe.enter("Chloé", ada.page.url.partition("#")[2])
+    ada.page.reload()
+    for visitor in (ada, bob, chloe):
+        expect(visitor.log.locator(".text")).to_have_text(said)
+    expect(ada.log.locator(".own .text")).to_have_text(["One", "Three"])
+    # Who is back within the grace period was never away.
+    ada.expect_people("Ada", "Bob", "Chloé")
+    expect(bob.log.locator(".note")).to_have_text(["Chloé joined"])
+
+
 def test_the_pages_reconnect_by_themselves_when_the_server_comes_back(
     two: tuple[Visitor, Visitor], server: ChatServer
 ) -> None:
@@ -230,7 +288,7 @@ def test_the_pages_reconnect_by_themselves_when_the_server_comes_back(
     server.start()
     for visitor in two:
         expect(visitor.state).to_have_text("Connected")
-        expect(visitor.log).to_contain_text("Connected again. What was said in between is missing here.")
+        expect(visitor.log).to_contain_text("Some of what was said in between is missing here.")
     ada.expect_people("Ada", "Bob")
     ada.field.press("Enter")
     bob.expect_message("Written meanwhile", by="Ada")
@@ -239,29 +297,71 @@ def test_the_pages_reconnect_by_themselves_when_the_server_comes_back(
     ada.expect_message("Before", by="You")
 
 
-def test_a_message_that_does_not_come_back_is_marked_and_can_be_sent_again(visit: Callable[..., Visitor]) -> None:
-    ada = visit()
+@pytest.mark.parametrize("server", ["redis"], indirect=True)
+def test_a_worker_is_killed_and_nobody_misses_anything(two: tuple[Visitor, Visitor]) -> None:
+    ada, bob = two
+    for _ in range(50):
+        if ada.worker() != bob.worker():
+            break
+        bob.page.reload()
+        bob.expect_people("Bob", "Ada")
+    texts = ["Before", *(f"Meanwhile {n}" for n in range(5)), "After"]
+    ada.say(texts[0])
+    bob.expect_message("Before", by="Ada")
+    killed = bob.worker()
+    os.kill(killed, signal.SIGKILL)
+    for text in texts[1:-1]:
+        ada.say(text)
+    expect(bob.log.locator(".text")).to_have_text(texts[:-1])
+    expect(bob.state).to_have_text("Connected")
+    assert bob.worker() != killed
+    bob.say("After")
+    for visitor in two:
+        expect(visitor.log.locator(".message:not(.pending) .text")).to_have_text(texts)
+        expect(visitor.people).to_have_count(2)
+    expect(ada.log.locator(".note")).to_have_text(["Bob joined"])
+    expect(bob.log.locator(".note")).to_have_count(0)
+
+
+def swallow_the_first(visitor: Visitor) -> list[WebSocketRoute]:
+    """Let nothing that the page says on its first connection reach the server."""
     sockets: list[WebSocketRoute] = []
 
-    def swallow_the_first(socket: WebSocketRoute) -> None:
+    def connect(socket: WebSocketRoute) -> None:
         sockets.append(socket)
         server_side = socket.connect_to_server()
         if len(sockets) == 1:
             socket.on_message(lambda _: None)
             server_side.on_message(socket.send)
 
-    ada.page.clock.install()
-    ada.page.route_web_socket(SOCKET, swallow_the_first)
+    visitor.page.clock.install()
+    visitor.page.route_web_socket(SOCKET, connect)
+    return sockets
+
+
+def test_a_message_that_did_not_arrive_is_sent_again_by_itself(visit: Callable[..., Visitor]) -> None:
+    ada = visit()
+    sockets = swallow_the_first(ada)
     ada.enter("Ada", "swallowed")
+    ada.say("Is anybody there?")
+    expect(ada.log.locator(".pending")).to_have_count(1)
+    sockets[0].close(code=1012)
+    expect(ada.log.locator(".message:not(.pending) .text")).to_have_text(["Is anybody there?"])
+    assert len(sockets) == 2
+
+
+def test_a_message_whose_fate_the_server_has_forgotten_is_marked_and_can_be_sent_again(
+    visit: Callable[..., Visitor],
+) -> None:
+    ada = visit()
+    sockets = swallow_the_first(ada)
+    ada.enter("Ada", "forgotten")
     ada.page.set_viewport_size({"width": 390, "height": 300})
     ada.say("Is anybody there?")
     expect(ada.log.locator(".pending")).to_have_count(1)
-    now: float = ada.page.evaluate("Date.now()")
-    ada.page.clock.pause_at(now / 1000 + 1)
+    ada.page.clock.fast_forward(300_000)
     sockets[0].close(code=1012)
     expect(ada.page.get_by_text("Perhaps not delivered.")).to_be_in_viewport(ratio=1)
-    ada.page.clock.run_for(1_000)
-    expect(ada.state).to_have_text("Connected")
     ada.page.get_by_role("button", name="Send again").click()
     expect(ada.log.locator(".message:not(.pending, .lost) .text")).to_have_text(["Is anybody there?"])
     expect(ada.log.locator(".lost")).to_have_count(0)

@@ -13,7 +13,7 @@ export function backoff(n, random = Math.random) {
   return Math.min(MAX_DELAY, MIN_DELAY + random() * Math.min(MAX_DELAY, MIN_DELAY * 2 ** n));
 }
 
-/** A WebSocket that comes back. Calls onstate("connecting" | "connected" | "waiting" | "ended", reason) and onevent(object). */
+/** A WebSocket that comes back, each time to url(). Calls onstate("connecting" | "connected" | "waiting" | "ended", reason) and onevent(object). */
 class Link {
   #url;
   #socket;
@@ -41,6 +41,14 @@ class Link {
     if (!this.#socket && !this.#ended) this.#connect();
   }
 
+  /** Leave this connection for a new one. */
+  renew() {
+    const socket = this.#socket;
+    this.#socket = undefined;
+    socket?.close(1000);
+    this.#connect();
+  }
+
   close() {
     this.#ended = true;
     clearTimeout(this.#timer);
@@ -51,7 +59,7 @@ class Link {
   #connect() {
     clearTimeout(this.#timer);
     this.onstate("connecting");
-    const socket = (this.#socket = new WebSocket(this.#url));
+    const socket = (this.#socket = new WebSocket(this.#url()));
     let opened = Infinity;
     this.#timer = setTimeout(() => this.#lost(socket, 1006, "", opened), PATIENCE);
     socket.onopen = () => {
@@ -89,17 +97,21 @@ const KEEP = 500; // messages on the page
 const TOGETHER = 120_000; // messages of one person within this time stand together
 const TYPING_EVERY = 2_000; // how often "typing" is repeated ...
 const TYPING_LASTS = 5_000; // ... and when it is forgotten without
+const REPEATABLE = 240_000; // how long the server knows a message again that it is sent twice
 const clock = new Intl.DateTimeFormat([], { hour: "2-digit", minute: "2-digit" });
+const calendar = new Intl.DateTimeFormat([], { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
 
 let link; // while in a room
 let room = "";
 let myName = "";
-let me; // my id, another one after each reconnect
+let me; // my id, which the server makes of a secret that only this tab knows
+let position = ""; // of the last message on the page: where to go on after a reconnect
 let welcomed = false; // this stay has seen a connection
 let unread = 0;
-const people = new Map(); // id -> name
-const typists = new Map(); // id -> timer
-const pending = []; // my messages that the server has not shown yet, in order
+const connections = new Map(); // ref -> id and name: one of somebody here
+const gone = new Set(); // refs that have left: a list that is older must not bring them back
+const typists = new Map(); // id -> name and timer
+const pending = new Map(); // nonce -> my message that has not come back from the server yet, in order
 
 /** An element with a class and a text: the only way that text gets into the page. */
 function element(tag, className, text = "") {
@@ -168,19 +180,33 @@ function bubble({ id, name, text, time }, mine) {
 
 function stamp(item, time) {
   const when = item.querySelector("time");
+  const date = new Date(time);
   when.dateTime = time;
-  when.textContent = clock.format(new Date(time));
+  when.textContent = (Date.now() - date < 43_200_000 ? clock : calendar).format(date);
   item.dataset.at = Date.parse(time);
 }
 
-// My own messages are shown at once, paler until they come back from the server; if they do not, that is said.
+// My own messages are shown at once, paler until they come back from the server. What has not come back when the
+// connection breaks is sent again on the next one under the same nonce, by which the server knows it.
+
+function randomHex() {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
 
 function say(text) {
   const item = bubble({ name: myName, text, time: new Date().toISOString() }, true);
+  const nonce = randomHex();
   item.classList.add("pending");
-  pending.push(item);
+  pending.set(nonce, item);
   add(item, true);
-  link.send({ type: "message", text });
+  link.send({ type: "message", text, nonce });
+}
+
+function sayAgain() {
+  for (const [nonce, item] of pending) {
+    if (Date.now() - item.dataset.at > REPEATABLE) undelivered(nonce);
+    else link.send({ type: "message", text: item.querySelector(".text").textContent, nonce });
+  }
 }
 
 function arrived(item, time) {
@@ -192,7 +218,9 @@ function arrived(item, time) {
   arrange(item);
 }
 
-function undelivered(item) {
+function undelivered(nonce) {
+  const item = pending.get(nonce);
+  pending.delete(nonce);
   item.classList.replace("pending", "lost");
   const fate = element("div", "fate", "Perhaps not delivered.");
   const again = element("button", "quiet", "Send again");
@@ -211,8 +239,11 @@ function undelivered(item) {
 
 // Who is here, who is typing
 
+/** id -> name: one entry for everybody, however many windows they have. */
+const people = () => new Map([...connections.values()].map(({ id, name }) => [id, name]));
+
 function showPeople() {
-  const sorted = [...people].sort(([a, nameA], [b, nameB]) => (b === me) - (a === me) || nameA.localeCompare(nameB));
+  const sorted = [...people()].sort(([a, nameA], [b, nameB]) => (b === me) - (a === me) || nameA.localeCompare(nameB));
   $("people").replaceChildren(
     ...sorted.map(([id, name]) => {
       const item = element("li", id === me ? "own" : "");
@@ -221,56 +252,82 @@ function showPeople() {
       return item;
     }),
   );
-  $("people-count").textContent = people.size;
+  $("people-count").textContent = sorted.length;
 }
 
-function showTyping(id, active) {
-  clearTimeout(typists.get(id));
+function* each(people) {
+  for (const [id, metas] of Object.entries(people)) for (const { ref, name } of metas) yield { ref, id, name };
+}
+
+function showTyping(id, name, active) {
+  clearTimeout(typists.get(id)?.timer);
   typists.delete(id);
-  if (active) typists.set(id, setTimeout(() => showTyping(id, false), TYPING_LASTS));
-  const names = [...typists.keys()].map((each) => people.get(each));
+  if (active) typists.set(id, { name, timer: setTimeout(() => showTyping(id, name, false), TYPING_LASTS) });
+  const names = [...typists.values()].map((typist) => typist.name);
   if (names.length === 0) $("typing").textContent = "";
   else if (names.length > 2) $("typing").textContent = "Several people are typing…";
   else $("typing").textContent = `${names.join(" and ")} ${names.length === 1 ? "is" : "are"} typing…`;
 }
 
+function nobodyTypes() {
+  for (const [id, { name }] of [...typists]) showTyping(id, name, false);
+}
+
 // What the server says
 
 const handlers = {
-  welcome({ you, members }) {
+  welcome({ you, worker }) {
     me = you;
-    people.clear();
-    for (const { id, name } of members) people.set(id, name);
-    showPeople();
-    if (welcomed) note("Connected again. What was said in between is missing here.");
+    connections.clear();
+    gone.clear();
     welcomed = true;
+    $("state").title = `Process ${worker} serves this page.`;
   },
-  joined({ id, name }) {
-    people.set(id, name);
+  present({ people }) {
+    for (const { ref, id, name } of each(people)) if (!gone.has(ref)) connections.set(ref, { id, name });
     showPeople();
-    note(`${name} joined`);
+    sayAgain();
   },
-  left({ id, name }) {
-    people.delete(id);
-    showTyping(id, false);
+  people({ leaves, joins }) {
+    const before = people();
+    for (const { ref } of each(leaves)) {
+      connections.delete(ref);
+      gone.add(ref);
+    }
+    for (const { ref, id, name } of each(joins)) {
+      connections.set(ref, { id, name });
+      gone.delete(ref);
+    }
+    const after = people();
     showPeople();
-    note(`${name} left`);
+    for (const [id, name] of before) if (!after.has(id)) note(`${name} left`);
+    for (const [id, name] of after) if (!before.has(id) && id !== me) note(`${name} joined`);
   },
   message(message) {
-    if (message.id === me && pending.length) {
-      arrived(pending.shift(), message.time);
+    position = message.position;
+    const mine = message.id === me;
+    const item = mine && pending.get(message.nonce);
+    if (item) {
+      pending.delete(message.nonce);
+      arrived(item, message.time);
       return;
     }
-    showTyping(message.id, false);
-    add(bubble(message, false));
+    showTyping(message.id, message.name, false);
+    add(bubble(message, mine));
     if (document.hidden) showTitle(unread + 1);
   },
-  typing({ id, active }) {
-    if (id !== me) showTyping(id, active);
+  typing({ id, name, active }) {
+    showTyping(id, name, active);
   },
-  error({ text }) {
-    $("problem").textContent = text;
-    if (pending.length) undelivered(pending.shift());
+  reload() {
+    position = "";
+    note("Some of what was said in between is missing here.");
+    for (const nonce of [...pending.keys()]) undelivered(nonce);
+    link.renew();
+  },
+  error({ errors }) {
+    $("problem").textContent = errors[0].msg;
+    for (const nonce of [...pending.keys()].slice(0, 1)) undelivered(nonce);
   },
 };
 
@@ -283,10 +340,7 @@ function showState(state, reason) {
   $("state-text").textContent = states[shown];
   $("retry").hidden = state !== "waiting";
   allowSending();
-  if (state === "waiting" || state === "ended") {
-    pending.splice(0).forEach(undelivered);
-    for (const id of [...typists.keys()]) showTyping(id, false);
-  }
+  if (state === "waiting" || state === "ended") nobodyTypes();
   if (state === "ended") leave(reason);
 }
 
@@ -308,6 +362,9 @@ const keep = (storage, key, value) => {
 const thisTab = () => sessionStorage;
 const thisBrowser = () => localStorage;
 
+const secret = keep(thisTab, "secret") ?? randomHex();
+keep(thisTab, "secret", secret);
+
 /** A name for a room as it may stand in an address: letters, digits, - and _. */
 function roomName(text) {
   const plain = text.normalize("NFC").toLowerCase().replace(/[^\p{L}\p{M}\p{N}_-]+/gu, "-");
@@ -322,14 +379,23 @@ function roomInAddress() {
   }
 }
 
+function address() {
+  const url = new URL(`rooms/${encodeURIComponent(room)}`, location.href);
+  url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
+  url.search = new URLSearchParams({ name: myName, secret, since: position });
+  url.hash = "";
+  return url;
+}
+
 function enter(newRoom, name) {
   link?.close();
   room = newRoom;
   myName = name;
   welcomed = false;
   unread = 0;
-  pending.length = 0;
-  people.clear();
+  position = "";
+  pending.clear();
+  connections.clear();
   $("log").replaceChildren($("empty"));
   $("empty").hidden = false;
   $("problem").textContent = "";
@@ -338,9 +404,7 @@ function enter(newRoom, name) {
   $("chat").hidden = false;
   showTitle();
   showPeople();
-  const url = new URL(`rooms/${encodeURIComponent(room)}?name=${encodeURIComponent(name)}`, location.href);
-  url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
-  link = new Link(url, { onstate: showState, onevent: (event) => handlers[event.type]?.(event) });
+  link = new Link(address, { onstate: showState, onevent: (event) => handlers[event.type]?.(event) });
   $("text").focus();
 }
 
@@ -348,7 +412,7 @@ function leave(reason = "") {
   link?.close();
   link = undefined;
   keep(thisTab, "name", "");
-  for (const id of [...typists.keys()]) showTyping(id, false);
+  nobodyTypes();
   $("room").value = room || roomInAddress() || "lobby";
   $("name").value = myName || keep(thisBrowser, "name") || "";
   room = "";
