@@ -12,6 +12,7 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from trunkline._straight import passes
 from trunkline.concurrency import is_async_callable, run_in_threadpool
 from trunkline.dependencies._pydantic import jsonable
 from trunkline.dependencies._signatures import described, parameters_of
@@ -185,11 +186,19 @@ def check_awaitable(running: object, endpoint: Callable[..., Any]) -> None:
         raise EndpointError(_not_async(endpoint))
 
 
-async def run_websocket(func: Callable[[WebSocket], Awaitable[None]], websocket: WebSocket) -> None:
+@passes
+async def run_websocket(
+    func: Callable[[WebSocket], Awaitable[None]], websocket: WebSocket, *, closes: bool = True
+) -> None:
     """Run an endpoint to its end, and end the connection with it.
 
     The exception handlers of the application come first; what none of them handles closes the connection with the
     code mapped for it, if it was accepted and still stands, and is raised again. A normal end closes with 1000.
+
+    Args:
+        func: The endpoint.
+        websocket: Its connection.
+        closes: Whether a normal end closes; one that has done so itself, or has left the connection open, says no.
     """
     try:
         try:
@@ -201,7 +210,8 @@ async def run_websocket(func: Callable[[WebSocket], Awaitable[None]], websocket:
     except BaseException as error:
         await end_websocket(websocket, error)
         raise
-    await end_websocket(websocket, None)
+    if closes:
+        await end_websocket(websocket, None)
 
 
 class HTTPEndpoint:

@@ -27,6 +27,21 @@ Taking a message costs one call where it has come, and no future where it has no
 
 A write says whether it was welcome. Where it was not, nothing was written: `await line.drain()`, and write again, or
 leave it to `line.write_later`.
+
+A connection needs no task while it is idle. An application that has accepted may return, with `detach` as the last
+thing that it does, and the server calls back when there is something to do. What cannot be done in a callback, because
+it waits, raises or ends, is a coroutine that `resume` runs as the application's call: its errors are logged like those
+of the first call, the connection ends with it, and it may detach again.
+
+    await send({"type": "websocket.accept"})
+    line.detach(come)
+
+    def come():
+        while (message := line.take()) is not None:
+            line.write_text(message) or line.write_later(...)
+        line.take_all()                  # says that all has been taken
+        if line.closed is not None:
+            line.resume(clean_up())
 """
 
 from __future__ import annotations
@@ -34,7 +49,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Hashable
+    from collections.abc import Awaitable, Callable, Coroutine, Hashable
+    from contextvars import Context
 
     from trunkline.states import CloseInfo
     from trunkline.types import Receive, Scope, Send
@@ -98,6 +114,20 @@ class Line(Protocol):
         """Call back when messages have come or the end is known, instead of having somebody wait; None to stop.
 
         What had come before is told of soon after. Errors of the callback go to the loop's exception handler.
+        """
+
+    def detach(self, callback: Callable[[], None]) -> None:
+        """Let the connection stay open when the application's call returns, which it does now; after accept.
+
+        Calls back like `on_message`, until `resume`. Only where nobody around the call does anything after it: a
+        middleware that counts what is open would count wrong.
+        """
+
+    def resume(self, call: Coroutine[Any, Any, None], context: Context | None = None) -> None:
+        """Go on with a detached connection: run `call` as the application's, in `context` or a copy of the present one.
+
+        Raises:
+            RuntimeError: It is not detached.
         """
 
     def on_close(self, callback: Callable[[CloseInfo], None]) -> None:

@@ -1,13 +1,15 @@
-"""The two codecs: a test with the fixture `codec` runs on both."""
+"""The two codecs: a test with the fixture `codec` runs on both. And what is said in the log."""
 
 from __future__ import annotations
 
 import importlib
+import logging
 import shutil
 from typing import Any
 
 import pytest
 
+from tests.engine.memory import Records
 from tests.support import unavailable
 
 
@@ -28,3 +30,16 @@ def codec(request: pytest.FixtureRequest) -> Any:
     if request.param == "native":
         return request.getfixturevalue("native")
     return importlib.import_module("trunkline.engine._codec_pure")
+
+
+@pytest.fixture
+def log() -> Any:
+    """What uvicorn's log is told."""
+    handler = Records()
+    logger = logging.getLogger("uvicorn.error")
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield handler
+    logger.removeHandler(handler)
+    logger.setLevel(before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import selectors
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -24,6 +25,7 @@ __all__ = [
     "ClockLoop",
     "Pair",
     "Peer",
+    "Records",
     "ServerFrame",
     "Transport",
     "frames",
@@ -323,3 +325,18 @@ class Peer(Client):
     def body(self) -> bytes:
         """What follows the head of a refusal."""
         return bytes(self.transport.written)
+
+
+class Records(logging.Handler):
+    """What uvicorn's log was told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+    def texts(self, level: int = logging.INFO) -> list[str]:
+        """The messages of a level and above."""
+        return [record.getMessage() for record in self.records if record.levelno >= level]

@@ -8,7 +8,7 @@ import json
 import logging
 import weakref
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from starlette.websockets import WebSocketDisconnect as StarletteDisconnect
@@ -17,7 +17,7 @@ from uvicorn.server import ServerState
 
 from tests.engine.client_frames import BINARY, CLOSE, TEXT, client_frame, text
 from tests.engine.heads import ACCEPT, parse_response, raw_request, usual
-from tests.engine.memory import BareTransport, Peer, ServerFrame, Transport, run, settle
+from tests.engine.memory import BareTransport, Peer, Records, ServerFrame, Transport, run, settle
 from trunkline.engine import DeflateSettings, EngineSettings, WebSocketProtocol
 from trunkline.engine.connection import Connection
 from trunkline.engine.outbound import ClientGone
@@ -33,33 +33,6 @@ if TYPE_CHECKING:
 
 ACCEPT_MESSAGE = {"type": "websocket.accept"}
 LOST = {"type": "websocket.disconnect", "code": 1006}
-
-
-class Records(logging.Handler):
-    """What uvicorn's log was told."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.records: list[logging.LogRecord] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.records.append(record)
-
-    def texts(self, level: int = logging.INFO) -> list[str]:
-        """The messages of a level and above."""
-        return [record.getMessage() for record in self.records if record.levelno >= level]
-
-
-@pytest.fixture
-def log() -> Any:
-    handler = Records()
-    logger = logging.getLogger("uvicorn.error")
-    before = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    yield handler
-    logger.removeHandler(handler)
-    logger.setLevel(before)
 
 
 def application(step: Step) -> ASGIApp:

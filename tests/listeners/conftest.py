@@ -1,10 +1,10 @@
-"""Each listener and stream is tested on both kinds of servers."""
+"""Each listener and stream is tested on every way that its messages can go."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.listeners.peers import AsgiClient, Client, LineClient
+from tests.listeners.peers import AsgiClient, Client, LineClient, ParkedClient
 
 
 @pytest.fixture
@@ -12,7 +12,7 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(params=[AsgiClient, LineClient], ids=["asgi", "line"])
+@pytest.fixture(params=[AsgiClient, LineClient, ParkedClient], ids=["asgi", "line", "parked"])
 def client(request: pytest.FixtureRequest) -> Client:
     made: Client = request.param()
     return made

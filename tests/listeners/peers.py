@@ -1,9 +1,10 @@
-"""Clients in memory of a whole application: over plain ASGI, and on our engine with its Line."""
+"""Clients in memory of a whole application: over plain ASGI, and on our engine, where a call may return or not."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from typing import TYPE_CHECKING, Any
 
 from uvicorn.config import Config
@@ -18,9 +19,25 @@ from trunkline.engine import WebSocketProtocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trunkline.types import ASGIApp, Message
+    from trunkline.types import ASGIApp, Message, Receive, Scope, Send
 
 SECONDS = 10
+
+
+class _Logged(logging.Handler):
+    """What our engine says of applications that fail."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.errors: list[BaseException | None] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info:
+            self.errors.append(record.exc_info[1])
+
+
+_logged = _Logged()
+logging.getLogger("uvicorn.error").addHandler(_logged)
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -33,7 +50,6 @@ async def until(holds: Callable[[], bool]) -> None:
 class Client:
     """What the tests do, over either peer."""
 
-    task: asyncio.Task[Any]
     peer: AsgiPeer | LinePeer
 
     async def open(self, app: ASGIApp, target: str = "/", subprotocol: str | None = None) -> None:
@@ -51,6 +67,21 @@ class Client:
 
     def vanishes(self) -> None:
         """The connection is lost."""
+        raise NotImplementedError
+
+    @property
+    def task(self) -> asyncio.Task[Any] | None:
+        """The task of the application's call; None where none runs."""
+        raise NotImplementedError
+
+    def cancel(self) -> None:
+        """Cancel the application's call."""
+        assert self.task is not None
+        self.task.cancel()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the application is done with the connection."""
         raise NotImplementedError
 
     @property
@@ -72,13 +103,18 @@ class Client:
 
     async def hears(self, *data: str | bytes) -> None:
         """Wait until just this has been sent."""
-        await until(lambda: len(self.got) >= len(data) or self.task.done())
+        await until(lambda: len(self.got) >= len(data) or self.has_ended)
         assert self.got == list(data)
+
+    @property
+    def error(self) -> BaseException | None:
+        """What the application has raised."""
+        raise NotImplementedError
 
     async def end(self) -> BaseException | None:
         """Wait until the application has ended; its error."""
-        await until(self.task.done)
-        return None if self.task.cancelled() else self.task.exception()
+        await until(lambda: self.has_ended)
+        return self.error
 
 
 class AsgiClient(Client):
@@ -97,17 +133,29 @@ class AsgiClient(Client):
             "subprotocols": [] if subprotocol is None else [subprotocol],
         }
         self.peer.says({"type": "websocket.connect"})
-        self.task = asyncio.ensure_future(app(scope, self.peer.receive, self.peer.send))
-        await until(lambda: bool(self.peer.sent) or self.task.done())
+        self._task = asyncio.ensure_future(app(scope, self.peer.receive, self.peer.send))
+        await until(lambda: bool(self.peer.sent) or self.has_ended)
 
     def vanishes(self) -> None:
         self.peer.lost = True
         self.peer.closes(1006)
 
+    @property
+    def task(self) -> asyncio.Task[Any] | None:
+        return self._task
+
+    @property
+    def has_ended(self) -> bool:
+        return self._task.done()
+
+    @property
+    def error(self) -> BaseException | None:
+        return None if self._task.cancelled() else self._task.exception()
+
 
 class _EnginePeer(LinePeer):
-    async def connect(self, app: ASGIApp, request: bytes) -> asyncio.Task[Any]:
-        config = Config(app, log_level="critical", ws_ping_interval=None)
+    async def connect(self, app: ASGIApp, request: bytes) -> None:
+        config = Config(app, log_config=None, log_level="error", ws_ping_interval=None)
         config.load()
         config.loaded_app = app
         self._protocol = WebSocketProtocol(config, ServerState(), {})
@@ -115,9 +163,14 @@ class _EnginePeer(LinePeer):
         self._protocol.data_received(request)
         await until(lambda: b"\r\n\r\n" in self.transport.written)
         self._answered = self.transport.written.index(b"\r\n\r\n") + 4
-        task = self._protocol._task
-        assert task is not None
-        return task
+
+    @property
+    def task(self) -> asyncio.Task[Any] | None:
+        return self._protocol._task
+
+    @property
+    def detached(self) -> bool:
+        return self._protocol._connection.detached
 
     def at_once(self, *texts: str) -> None:
         """The client's messages come in one read."""
@@ -129,19 +182,42 @@ class _EnginePeer(LinePeer):
 
 
 class LineClient(Client):
-    """A client of our engine."""
+    """A client of our engine, which keeps the connection of a listener without a task where that can be."""
 
     def __init__(self) -> None:
         self.peer: _EnginePeer = _EnginePeer()
 
     async def open(self, app: ASGIApp, target: str = "/", subprotocol: str | None = None) -> None:
+        _logged.errors.clear()
         headers = usual() if subprotocol is None else usual((b"Sec-WebSocket-Protocol", subprotocol.encode()))
-        self.task = await self.peer.connect(app, raw_request(headers, f"GET {target} HTTP/1.1".encode()))
+        await self.peer.connect(app, raw_request(headers, f"GET {target} HTTP/1.1".encode()))
 
     def vanishes(self) -> None:
         self.peer.lost = True
 
     @property
+    def task(self) -> asyncio.Task[Any] | None:
+        return self.peer.task
+
+    @property
+    def has_ended(self) -> bool:
+        return self.task is None and not self.peer.detached
+
+    @property
+    def error(self) -> BaseException | None:
+        return _logged.errors[0] if _logged.errors else None
+
+    @property
     def close(self) -> tuple[int, str] | None:
         # Before accept the engine answers by HTTP.
         return (1008, "") if self.peer.status == 403 else super().close
+
+
+class ParkedClient(LineClient):
+    """A client of our engine, where somebody around the application waits for its call to return."""
+
+    async def open(self, app: ASGIApp, target: str = "/", subprotocol: str | None = None) -> None:
+        async def around(scope: Scope, receive: Receive, send: Send) -> None:
+            await app(scope, receive, send)
+
+        await super().open(around, target, subprotocol)

@@ -5,16 +5,17 @@ from typing import Any
 
 import pytest
 
-from tests.listeners.peers import LineClient, until
+from tests.listeners.peers import LineClient, ParkedClient, until
 from tests.listeners.test_listeners import listening
 from trunkline import WebSocket
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def line_client() -> LineClient:
-    return LineClient()
+@pytest.fixture(params=[LineClient, ParkedClient], ids=["line", "parked"])
+def line_client(request: pytest.FixtureRequest) -> LineClient:
+    made: LineClient = request.param()
+    return made
 
 
 async def test_a_plain_listener_answers_inside_the_read_and_outside_of_any_task(line_client: LineClient) -> None:

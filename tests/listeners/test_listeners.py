@@ -182,8 +182,7 @@ async def test_an_invalid_message_is_closed_for_or_raised(function: Any, policy:
     error = await client.end()
     assert client.got == []
     assert client.close == (1008, "the message is not of an expected type")
-    if isinstance(client, AsgiClient):
-        assert (error is None) == (policy == "close")
+    assert (error is None) == (policy == "close")
 
 
 @BOTH
@@ -413,8 +412,7 @@ async def test_an_error_closes_and_is_raised(function: Any, client: Client) -> N
     client.says("a", "b")
     error = await client.end()
     assert client.close == (1011, "")
-    if isinstance(client, AsgiClient):
-        assert isinstance(error, KeyError)
+    assert isinstance(error, KeyError)
 
 
 @BOTH
@@ -481,7 +479,7 @@ async def test_a_cancelled_listener_is_torn_down(client: Client) -> None:
     await client.open(listening(answer))
     client.says("a")
     await client.hears("a")
-    client.task.cancel()
+    client.cancel()
     await client.end()
     assert log == ["pool open", "pool closed by CancelledError"]
     assert client.close == (1011, "")
@@ -677,8 +675,7 @@ async def test_an_error_among_several_ends_all_and_leaves_as_itself(client: Clie
     error = await client.end()
     assert log == ["a cancelled"]
     assert client.close == (1011, "")
-    if isinstance(client, AsgiClient):
-        assert isinstance(error, ValueError)
+    assert isinstance(error, ValueError)
 
 
 async def test_what_is_in_hand_is_done_to_its_end_when_the_client_leaves(client: Client) -> None:
@@ -704,8 +701,7 @@ async def test_an_invalid_message_among_several_leaves_as_itself(client: Client)
     client.says({"type": "join"})
     error = await client.end()
     assert client.close == (1008, "the message is not of an expected type")
-    if isinstance(client, AsgiClient):
-        assert isinstance(error, InvalidMessage)
+    assert isinstance(error, InvalidMessage)
 
 
 async def test_a_listener_of_several_that_closes_ends(client: Client) -> None:

@@ -1,11 +1,15 @@
 """The messages of a listener straight from the read: no task is switched and no future made for any of them.
 
-The Line calls back when a read has brought messages, and what is theirs is done there and then. The task of the
-connection is parked in one await meanwhile. It is woken for what a callback cannot do, because it waits or raises: an
-answer that is not welcome yet, an error, a close, the end. Until that has been done no further message is taken, so
-the messages keep their order, the Line fills to its inbound bound, and the client is slowed down.
+The Line calls back when a read has brought messages, and what is theirs is done there and then. What a callback cannot
+do, because it waits or raises, is a *deed* for the connection's task: an answer that is not welcome yet, an error, a
+close, the end. Until that has been done no further message is taken, so the messages keep their order, the Line fills
+to its inbound bound, and the client is slowed down.
 
-At any time either the task is parked and the callback works, or the other way round.
+Where that task is meanwhile makes the two kinds. It is parked in one await (`ParkedService`), since whoever called it
+may count on its lasting as long as the connection. Or nobody does (`trunkline._straight`), and there is none: the call
+has returned, and the server runs another one for a deed (`DetachedService`).
+
+At any time either a task does a deed, and the service is busy, or the callback works.
 """
 
 from __future__ import annotations
@@ -16,21 +20,26 @@ from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from trunkline._listeners._forms import say_goodbye
 from trunkline._listeners._slow import LIMIT
 from trunkline._listeners._wire import frame_of
+from trunkline.endpoints import run_websocket
 from trunkline.messages import InvalidMessage
-from trunkline.states import CloseInfo, WebSocketDisconnected
+from trunkline.middleware.exceptions import end_websocket, forget_settled
+from trunkline.states import CloseInfo, WebSocketDisconnect, WebSocketDisconnected
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from trunkline._listeners._forms import Bound
     from trunkline._listeners._slow import SlowWatch
+    from trunkline.background import BackgroundTasks
     from trunkline.line import Line
     from trunkline.websockets import WebSocket
 
     Deed = Callable[[], Awaitable[None]]
 
-__all__ = ["DirectService"]
+__all__ = ["DetachedService", "DirectService", "ParkedService"]
 
 
 class DirectService:
@@ -40,52 +49,37 @@ class DirectService:
         websocket: The connection, accepted, with the Line in both directions.
         line: That Line.
         decode: What makes a message.
-        call: The listener: takes the message, returns the answer.
+        bound: The listener: takes the message, returns the answer.
         watch: Who is told of messages that took too long.
     """
 
-    __slots__ = ("_call", "_codec", "_context", "_decode", "_is_busy", "_line", "_parked", "_watch", "_websocket")
+    __slots__ = ("_bound", "_codec", "_context", "_decode", "_is_busy", "_line", "_watch", "_websocket")
 
     def __init__(
         self,
         websocket: WebSocket[Any],
         line: Line,
         decode: Callable[[str | bytes], Any],
-        call: Callable[[Any], Any],
+        bound: Bound,
         watch: SlowWatch,
     ) -> None:
         self._websocket = websocket
         self._line = line
         self._decode = decode
-        self._call = call
+        self._bound = bound
         self._watch = watch
         self._codec = websocket.message_settings.codec
         self._is_busy = False
         # What a handler sets there, the next one sees; the connection's task keeps its own.
         self._context = copy_context()
 
-    async def run(self) -> None:
-        """Serve messages until the connection ends.
-
-        Raises:
-            WebSocketDisconnect: It has ended.
-            Exception: What the listener raised.
-        """
-        loop = asyncio.get_running_loop()
-        self._parked: asyncio.Future[Deed] = loop.create_future()
-        self._line.on_message(self._come)
-        try:
-            while True:
-                deed = await self._parked
-                await deed()
-                self._parked = loop.create_future()
-                self._come()  # for what came meanwhile
-        finally:
-            self._line.on_message(None)
+    def _hand_over(self, deed: Deed) -> None:
+        """Have a task do what a callback cannot."""
+        raise NotImplementedError
 
     def _come(self) -> None:
         """Messages have come, or the end is known."""
-        if not self._is_busy and not self._parked.done():
+        if not self._is_busy:
             self._context.run(self._serve)
 
     def _serve(self) -> None:
@@ -93,15 +87,16 @@ class DirectService:
         try:
             deed = self._take()
         except Exception as error:
-            deed = partial(_raise, error)
-        finally:
+            self._hand_over(partial(_raise, error))
+            return
+        if deed is None:
             self._is_busy = False
-        if deed is not None and not self._parked.done():
-            self._parked.set_result(deed)
+        else:
+            self._hand_over(deed)
 
     def _take(self) -> Deed | None:
         """Serve what has come; what is left to the task, if something is."""
-        line, decode, call = self._line, self._decode, self._call
+        line, decode, call = self._line, self._decode, self._bound.call
         began = perf_counter()
         while (data := line.take()) is not None:
             try:
@@ -137,6 +132,96 @@ class DirectService:
 
     async def _end(self) -> None:
         self._websocket._end_of_line(self._line, None)
+
+
+class ParkedService(DirectService):
+    """Serves from within a call that lasts as long as the connection."""
+
+    __slots__ = ("_parked",)
+
+    _parked: asyncio.Future[Deed]
+
+    async def run(self) -> None:
+        """Serve messages until the connection ends.
+
+        Raises:
+            WebSocketDisconnect: It has ended.
+            Exception: What the listener raised.
+        """
+        loop = asyncio.get_running_loop()
+        self._line.on_message(self._come)
+        try:
+            while True:
+                self._parked = loop.create_future()
+                self._is_busy = False
+                self._come()  # for what came meanwhile
+                deed = await self._parked
+                await deed()
+        finally:
+            self._line.on_message(None)
+
+    def _hand_over(self, deed: Deed) -> None:
+        if not self._parked.done():  # by a cancellation
+            self._parked.set_result(deed)
+
+
+class DetachedService(DirectService):
+    """Serves a connection whose call has returned.
+
+    Args:
+        websocket: The connection, accepted, with the Line in both directions.
+        line: That Line.
+        decode: What makes a message.
+        bound: The listener: takes the message, returns the answer.
+        watch: Who is told of messages that took too long.
+        tasks: What is to be done after all.
+    """
+
+    __slots__ = ("_tasks",)
+
+    def __init__(
+        self,
+        websocket: WebSocket[Any],
+        line: Line,
+        decode: Callable[[str | bytes], Any],
+        bound: Bound,
+        watch: SlowWatch,
+        tasks: BackgroundTasks | None,
+    ) -> None:
+        super().__init__(websocket, line, decode, bound, watch)
+        self._tasks = tasks
+
+    async def go_on(self, deed: Deed) -> None:
+        """Do something as the connection's call, and leave the connection to the Line unless that was the end.
+
+        Args:
+            deed: Raises `WebSocketDisconnect` at the end.
+
+        Raises:
+            Exception: What the listener raised.
+        """
+        try:
+            await deed()
+        except WebSocketDisconnect:
+            await say_goodbye(self._websocket, self._bound)
+            await end_websocket(self._websocket, None)
+            if self._tasks is not None:
+                await self._tasks()
+        except BaseException:
+            await say_goodbye(self._websocket, self._bound)
+            raise
+        else:
+            self._is_busy = False
+            self._line.detach(self._come)
+
+    def _hand_over(self, deed: Deed) -> None:
+        self._line.resume(self._resumed(deed), self._context)
+
+    async def _resumed(self, deed: Deed) -> None:
+        try:
+            await run_websocket(lambda _: self.go_on(deed), self._websocket, closes=False)
+        finally:
+            forget_settled(self._websocket.scope)
 
 
 async def _raise(error: Exception) -> NoReturn:

@@ -18,14 +18,16 @@ from trunkline.dependencies._plan import Plan, Recipe
 from trunkline.dependencies._signatures import EMPTY, described, parameters_of
 from trunkline.endpoints import EndpointError, is_function
 from trunkline.messages._shape import members
+from trunkline.status import WS_1011_INTERNAL_ERROR
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from trunkline.dependencies._signatures import Given
     from trunkline.dependencies._solution import Solution
+    from trunkline.websockets import WebSocket
 
-__all__ = ["MESSAGE", "Bound", "Form", "form_of"]
+__all__ = ["MESSAGE", "Bound", "Form", "call_maybe_async", "form_of", "say_goodbye"]
 
 # The key under which a solution is given the message.
 MESSAGE = "message"
@@ -283,3 +285,10 @@ async def call_maybe_async(call: Callable[..., Any], *args: Any) -> Any:
     """Call a function that may be async or not."""
     result: Any | Awaitable[Any] = call(*args)
     return await result if inspect.isawaitable(result) else result
+
+
+async def say_goodbye(websocket: WebSocket[Any], bound: Bound) -> None:
+    """Tell a listener of the end: with the close code, or 1011 if the connection stands and the listener has failed."""
+    if bound.on_disconnect is not None:
+        end = websocket._close_info
+        await call_maybe_async(bound.on_disconnect, WS_1011_INTERNAL_ERROR if end is None else end.code)

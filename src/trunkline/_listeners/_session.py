@@ -10,23 +10,24 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from trunkline._listeners._direct import DirectService
-from trunkline._listeners._forms import call_maybe_async, form_of
+from trunkline._listeners._direct import DetachedService, ParkedService
+from trunkline._listeners._forms import call_maybe_async, form_of, say_goodbye
 from trunkline._listeners._loop import MessageLoop, respond
 from trunkline._listeners._slow import SlowWatch
 from trunkline._listeners._wire import check_type, decoder_of
+from trunkline._straight import is_straight, passes
 from trunkline.dependencies._signatures import described
 from trunkline.dependencies._solution import Solution
 from trunkline.endpoints import EndpointError, run_websocket
 from trunkline.middleware.exceptions import end_websocket
 from trunkline.states import CONNECTING, WebSocketDisconnect
-from trunkline.status import WS_1011_INTERNAL_ERROR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from trunkline._listeners._forms import Bound, Form
     from trunkline.dependencies._plan import Plan
+    from trunkline.line import Line
     from trunkline.messages import MessageSettings
     from trunkline.types import ASGIApp, Receive, Scope, Send
     from trunkline.websockets import WebSocket
@@ -83,7 +84,8 @@ def listener_app(
 
     def app(scope: Scope, receive: Receive, send: Send) -> Any:
         plan = form.plan.on(scope)
-        return run_websocket(partial(session.converse, plan), plan.connection_class(scope, receive, send))
+        websocket = plan.connection_class(scope, receive, send)
+        return run_websocket(partial(session.converse, plan), websocket, closes=False)
 
     return app
 
@@ -102,6 +104,7 @@ class _Session:
         self._options = options
         self._watch = watch
 
+    @passes
     async def converse(self, plan: Plan, websocket: WebSocket[Any]) -> None:
         websocket.message_settings = self._options.messages
         solution = Solution(plan, websocket)
@@ -109,28 +112,40 @@ class _Session:
             async with solution.lifetime("function"):
                 bound = await self._form.bind(solution)
                 await open_connection(websocket)
-                await self._serve(websocket, bound)
+                line = self._direct_line(websocket, bound)
+                if line is not None and not plan.lifetimes and is_straight():
+                    service = DetachedService(websocket, line, *self._means(websocket, bound), solution.tasks)
+                    await service.go_on(partial(self._begin, websocket, bound))
+                    return
+                await self._serve(websocket, bound, line)
             await end_websocket(websocket, None)
             if solution.tasks is not None:
                 await solution.tasks()
 
-    async def _serve(self, websocket: WebSocket[Any], bound: Bound) -> None:
+    def _direct_line(self, websocket: WebSocket[Any], bound: Bound) -> Line | None:
+        """The Line, where messages can be served straight from it."""
+        line = websocket._fast_in
+        if not self._form.is_plain or bound.solution is not None or line is not websocket._fast_out:
+            return None
+        return line
+
+    def _means(self, websocket: WebSocket[Any], bound: Bound) -> tuple[Callable[..., Any], Bound, SlowWatch]:
+        return decoder_of(self._form.type, websocket.message_settings.codec), bound, self._watch
+
+    async def _begin(self, websocket: WebSocket[Any], bound: Bound) -> None:
+        if bound.on_connect is not None:
+            await respond(websocket, await call_maybe_async(bound.on_connect))
+
+    async def _serve(self, websocket: WebSocket[Any], bound: Bound, line: Line | None) -> None:
         try:
-            if bound.on_connect is not None:
-                await respond(websocket, await call_maybe_async(bound.on_connect))
-            await self._listen(websocket, bound)
+            await self._begin(websocket, bound)
+            decode, bound, watch = self._means(websocket, bound)
+            if line is not None:
+                await ParkedService(websocket, line, decode, bound, watch).run()
+            else:
+                loop = MessageLoop(websocket, decode, bound, watch if self._form.is_plain else None)
+                await loop.run(self._options.concurrency)
         except WebSocketDisconnect:
             pass
         finally:
-            if bound.on_disconnect is not None:
-                end = websocket._close_info
-                await call_maybe_async(bound.on_disconnect, WS_1011_INTERNAL_ERROR if end is None else end.code)
-
-    async def _listen(self, websocket: WebSocket[Any], bound: Bound) -> None:
-        decode = decoder_of(self._form.type, websocket.message_settings.codec)
-        line = websocket._fast_in
-        if self._form.is_plain and bound.solution is None and line is not None and line is websocket._fast_out:
-            await DirectService(websocket, line, decode, bound.call, self._watch).run()
-        else:
-            watch = self._watch if self._form.is_plain else None
-            await MessageLoop(websocket, decode, bound, watch).run(self._options.concurrency)
+            await say_goodbye(websocket, bound)

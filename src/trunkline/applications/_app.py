@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from trunkline._straight import passes
 from trunkline.applications._lifespan import AppRouter, LifespanOwner
 from trunkline.datastructures import State
 from trunkline.middleware import Middleware
@@ -93,6 +94,7 @@ class App(LifespanOwner, RouteMethods):
         self._origins = origins
         self._trusted_proxies = trusted_proxies
 
+    @passes
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         stack = self.middleware_stack
         if stack is None:

@@ -87,10 +87,12 @@ class Connection(Outbound, asyncio.BufferedProtocol):
         "_end_known",
         "_on_end",
         "_pong_due",
+        "detached",
         "keepalive",
         "latency",
         "phase",
         "receive",
+        "resume",
         "send",
         "timer",
     )
@@ -108,6 +110,8 @@ class Connection(Outbound, asyncio.BufferedProtocol):
         self.latency: float | None = None
         self.receive: Any = None
         self.send: Any = None
+        self.resume: Any = None
+        self.detached = False
         self.keepalive: Keepalive | None = None
         self.timer: asyncio.TimerHandle | None = None
         self._early: bytearray | None = None
@@ -276,6 +280,11 @@ class Connection(Outbound, asyncio.BufferedProtocol):
         self._callback = callback
         if callback is not None and (self.unread or self.closed is not None):
             self._loop.call_soon(self._wake)
+
+    def detach(self, callback: Callable[[], None]) -> None:
+        """Stay open although the application's call returns, and call back when it is to go on (`resume`)."""
+        self.detached = True
+        self.on_message(callback)
 
     def on_close(self, callback: Callable[[CloseInfo], None]) -> None:
         """Call back once when the end is known; at once if it is."""

@@ -1,4 +1,4 @@
-"""The engine as a WebSocket protocol class of uvicorn: from the upgrade to the answer, and the application's task.
+"""The engine as a WebSocket protocol class of uvicorn: from the upgrade to the answer, and to the server's end.
 
 uvicorn's HTTP side hands over by calling `connection_made` and then `data_received` with the request's head, rebuilt;
 only after that it makes this object the transport's protocol. So nothing is switched in there: when the application
@@ -15,11 +15,11 @@ import asyncio
 import functools
 import logging
 import random
-from collections.abc import Coroutine
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
+from trunkline.engine.calls import Calls
 from trunkline.engine.connection import CLOSING, OPEN, OPENING, Connection
 from trunkline.engine.deflate import Deflate, negotiate
 from trunkline.engine.handshake import (
@@ -53,8 +53,6 @@ __all__ = ["WebSocketProtocol"]
 SHUTDOWN_DEADLINE = 10.0
 # Somebody who has just saved a file waits for it.
 RELOAD_DEADLINE = 0.5
-LAST_CANCEL = 1.0
-TASK_NAME = "WebSocket"
 
 # uvicorn's option, its default, our setting: an option that was left at its default leaves ours as it is.
 _OPTIONS = (
@@ -78,7 +76,7 @@ def _settings(config: Config, settings: EngineSettings) -> EngineSettings:
     return from_environment(replace(settings, **changes))
 
 
-class WebSocketProtocol(asyncio.Protocol):
+class WebSocketProtocol(Calls, asyncio.Protocol):
     """What `uvicorn --ws trunkline.engine:WebSocketProtocol` makes of every upgrade.
 
     Subclass it and set `settings` for other limits.
@@ -93,19 +91,12 @@ class WebSocketProtocol(asyncio.Protocol):
     __slots__ = (
         "__weakref__",
         "_app_state",
-        "_config",
         "_connected",
-        "_connection",
         "_denial",
         "_limits",
-        "_loop",
         "_reader",
         "_request",
-        "_scope",
-        "_server_state",
-        "_state",
         "_stopping",
-        "_task",
         "_timer",
         "transport",
     )
@@ -121,10 +112,8 @@ class WebSocketProtocol(asyncio.Protocol):
     ) -> None:
         if not config.loaded:
             config.load()
-        self._config = config
-        self._server_state = server_state
+        super().__init__(config, server_state, _loop or asyncio.get_event_loop())
         self._app_state = app_state
-        self._loop = _loop or asyncio.get_event_loop()
         self._limits = _settings(config, self.settings)
         self._reader: HandshakeReader | None = HandshakeReader()
         self._state = CONNECTING
@@ -132,7 +121,6 @@ class WebSocketProtocol(asyncio.Protocol):
         self._stopping = False
         self._denial: DenialResponse | None = None
         self._timer: Alarm | None = None
-        self._task: asyncio.Task[None] | None = None
         self._request: HandshakeRequest | None = None
         self._scope: Scope = None  # type: ignore[assignment]  # set by `_begin`
 
@@ -237,13 +225,11 @@ class WebSocketProtocol(asyncio.Protocol):
         # The application gets these very objects: by them a framework knows that nobody stands in between.
         connection.receive = self._receive
         connection.send = self._send
+        connection.resume = self._resume
         timeout = connection.settings.handshake_timeout
         if timeout is not None:
             self._timer = connection.call_later(timeout, self._handshake_timed_out)
-        # A name for each would cost every idle connection memory, and a number says nothing.
-        self._task = self._loop.create_task(self._run(), name=TASK_NAME)
-        self._server_state.tasks.add(self._task)
-        self._task.add_done_callback(self._server_state.tasks.discard)
+        self._start()
 
     def _over_limit(self) -> bool:
         # This connection is among the connections already; its task is not among the tasks.
@@ -278,29 +264,6 @@ class WebSocketProtocol(asyncio.Protocol):
         return f'{who} - "WebSocket {quote(self._scope["path"])}"'
 
     # The application's side
-
-    async def _run(self) -> None:
-        connection = self._connection
-        try:
-            result: object = await self._config.loaded_app(self._scope, connection.receive, connection.send)
-        except ClientGone:
-            pass
-        except (asyncio.CancelledError, GeneratorExit):
-            self._answer_for_application()
-            raise
-        except BaseException as error:
-            if connection.closed is None or not _is_disconnect(error):
-                logger.exception("Exception in ASGI application\n")
-            self._answer_for_application()
-        else:
-            if self._state is CONNECTING and connection.closed is None:
-                logger.error("ASGI callable returned without completing handshake.")
-            elif result is not None:
-                logger.error("ASGI callable should return None, but returned '%s'.", result)
-            self._answer_for_application()
-        finally:
-            connection.leave()
-            connection.receive = connection.send = None
 
     def _answer_for_application(self) -> None:
         """The application has ended: say what it has not said, if anybody waits for it."""
@@ -441,36 +404,6 @@ class WebSocketProtocol(asyncio.Protocol):
             self.transport.close()
         elif phase is OPENING and self._denial is None:
             self._refuse(503)
-
-    def _cancel(self) -> None:
-        self._connection.abort()
-        if self._task is not None and not self._task.done():
-            logger.warning("%s: the handler has not ended in time and is cancelled.", self._place())
-            self._task.cancel()
-            self._loop.call_later(LAST_CANCEL, self._throw_out)
-
-    def _throw_out(self) -> None:
-        """End a handler that swallowed its cancellation: neither uvicorn nor `asyncio.run` would ever leave it."""
-        if self._task is None or self._task.done():
-            return
-        logger.error("%s: the handler ignores its cancellation and is thrown out: %r", self._place(), self._task)
-        self._server_state.tasks.discard(self._task)
-        coroutine = self._task.get_coro()
-        assert isinstance(coroutine, Coroutine)
-        coroutine.close()
-        self._task.cancel()
-        self._task.add_done_callback(_take_note)
-
-
-def _take_note(task: asyncio.Task[None]) -> None:
-    """How a task that was thrown out ended is of no interest; nobody else asks."""
-    if not task.cancelled():
-        task.exception()
-
-
-def _is_disconnect(error: BaseException) -> bool:
-    """Whether it says that the client is gone, whatever framework's it is."""
-    return any(kind.__name__ == "WebSocketDisconnect" for kind in type(error).__mro__)
 
 
 def _write(connection: Connection, message: Message) -> bool:

@@ -16,6 +16,7 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from trunkline._straight import passes
 from trunkline.concurrency import is_async_callable, run_in_threadpool
 from trunkline.dependencies._pydantic import jsonable_errors
 from trunkline.exceptions import (
@@ -102,6 +103,12 @@ async def handle_websocket_exception(websocket: WebSocket[Any], exc: Exception) 
         exc: What left the endpoint.
     """
     await _settle(websocket, exc, _handlers_of(websocket.scope))
+
+
+def forget_settled(scope: Scope) -> None:
+    """Forget what was raised on as settled, where no application's middleware will meet it: its call has returned."""
+    for around in _handlers_of(scope).outwards():
+        around.settled = None
 
 
 async def serve_request(app: ASGIApp, request: Request[Any] | None, scope: Scope, receive: Receive, send: Send) -> None:
@@ -234,6 +241,7 @@ class ExceptionMiddleware:
         else:
             self._by_class[exc_class_or_status_code] = handler
 
+    @passes
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
         if kind not in ("http", "websocket"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from trunkline._injection import guarded
+from trunkline._straight import passes
 from trunkline.datastructures import URL, URLPath, parse_host
 from trunkline.exceptions import HTTPException
 from trunkline.limits._app import limited
@@ -353,6 +354,7 @@ class Router(RouteMethods):
             index = self._index = RouteIndex(self._routes)
         return index.find(scope)
 
+    @passes
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.middleware_stack(scope, receive, send)
 
