@@ -21,8 +21,9 @@ from typing import NamedTuple
 import msgspec
 
 from benchmarks.servers.cases import Case
-from benchmarks.servers.measure import NotMeasured, measure
+from benchmarks.servers.measure import measure
 from benchmarks.servers.peers import ENGINE, TRUNKLINE, UVICORN, Missing, Peer, install, uvicorn
+from benchmarks.servers.processes import NotMeasured
 
 ROUNDS, SECONDS, QUICK_SECONDS = 5, 1.0, 0.5
 WINDOWS = (1, 16)

@@ -14,13 +14,13 @@ from __future__ import annotations
 import argparse
 import datetime
 import os
-import platform
 import sys
 from typing import Any
 
 from benchmarks.servers.cases import CASES
-from benchmarks.servers.measure import NotMeasured, measure
+from benchmarks.servers.measure import measure
 from benchmarks.servers.peers import BASELINE, PEERS, Missing, install, versions
+from benchmarks.servers.processes import NotMeasured, machine
 from benchmarks.servers.report import PAGE, terminal, write
 from benchmarks.servers.results import Results, load, save
 
@@ -37,12 +37,6 @@ def _chosen(all_of_them: Any, names: str | None, *always: str) -> list[Any]:
         known = ", ".join(one.name for one in all_of_them)
         raise SystemExit(f"there is no {', '.join(sorted(unknown))}; choose from: {known}")
     return [one for one in all_of_them if one.name in wanted]
-
-
-def _machine() -> str:
-    with open("/proc/cpuinfo") as cpuinfo:
-        model = next((line.partition(":")[2].strip() for line in cpuinfo if line.startswith("model name")), "unknown")
-    return f"{os.cpu_count()} cores ({model}), Linux {platform.release().partition('-')[0]}"
 
 
 def run(results: Results, peers: list[Any], cases: list[Any], rounds: int, seconds: float) -> None:
@@ -83,8 +77,8 @@ def main() -> None:
         "command": " ".join(["scripts/bench servers", *sys.argv[1:]]),
         "rounds": rounds,
         "seconds": seconds,
-        "machine": _machine(),
-        "versions": versions(),
+        "machine": machine(),
+        "versions": versions(PEERS),
         "load_before": os.getloadavg()[0],
     }
     results = Results(about, missing=missing)

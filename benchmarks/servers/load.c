@@ -1,13 +1,18 @@
 // A WebSocket client that is never the bottleneck: one thread, epoll, frames that are made before the clock runs.
 //
 //   load echo --port N [--path /p] [--connections 100] [--window 1] [--size 128] [--seconds 1] [--binary]
-//             [--payload FILE] [--deflate OFFER] [--rate N] [--watch PID]...
-//   load fanout --port N ...    connection 0 sends, every connection receives; the rate is that of deliveries
+//             [--payload FILE] [--deflate OFFER] [--rate N] [--warm 0.3] [--watch PID]...
+//   load fanout --port N ... [--publishers 1] [--stalled 0] [--greeting TEXT --skip N]
+//       the first PUBLISHERS connections send, every connection receives; the rate is that of deliveries
 //   load hold --port N ...      opens the connections, WINDOW at a time, and holds them until its input ends
 //
 // echo keeps WINDOW messages in flight on every connection. With --rate it is an open loop instead: messages leave at
 // random moments (Poisson), N in a second over all connections, whether or not answers have come, and a latency counts
 // from the moment a message was due, so that a server that falls behind cannot hide it.
+// A fanout's latency is that of every delivery to every connection; with --rate, the first connection's messages leave
+// evenly spaced, N in a second, and what was due and has not come in the end has waited until then. The last STALLED
+// connections never read once they are open; what they miss is not asked for. Where a protocol above WebSocket has a
+// handshake of its own, --greeting is sent as a text once a connection is open, and the next N messages are not counted.
 // With --payload every message is what the file holds, instead of SIZE bytes that mean nothing.
 // With --deflate the offer is sent and, if the server takes it, messages are JSON texts, compressed one by one; there
 // are enough different ones that no deflate window reaches back to the same one. Answers are counted, not inflated,
@@ -37,7 +42,7 @@
 #include <zlib.h>
 
 enum { TEXT = 1, BINARY = 2, CLOSE = 8, PING = 9, PONG = 10 };
-enum { JSON_MESSAGES = 64, BURST = 256 * 1024, WARM_MS = 300, RING_OPEN = 1 << 14 };
+enum { JSON_MESSAGES = 64, BURST = 256 * 1024, RING_OPEN = 1 << 14, RING_FANOUT = 1 << 20, SMALL_BUFFER = 4096, SMALL_SEGMENT = 536 };
 
 static void fail(const char *format, ...) {
   va_list arguments;
@@ -58,19 +63,20 @@ static double now(void) { return seconds_of(CLOCK_MONOTONIC); }
 // --- what is asked for ----------------------------------------------------------------------------------------------
 
 static struct {
-  const char *mode, *path, *deflate, *payload;
-  int port, connections, window, binary;
+  const char *mode, *path, *deflate, *payload, *greeting;
+  int port, connections, window, binary, publishers, stalled, skip;
   size_t size;
-  double seconds, rate;
+  double seconds, rate, warm;
   clockid_t watched[64];  // the clocks of the server's processes
   int watched_count;
-} ask = {.path = "/", .connections = 100, .window = 1, .size = 128, .seconds = 1};
+} ask = {.path = "/", .connections = 100, .window = 1, .size = 128, .seconds = 1, .publishers = 1, .warm = .3};
 
 static void read_arguments(int argc, char **argv) {
   static const struct option options[] = {
       {"port", 1, 0, 'p'},    {"path", 1, 0, 'a'},   {"connections", 1, 0, 'c'}, {"window", 1, 0, 'w'}, {"size", 1, 0, 's'},
       {"seconds", 1, 0, 't'}, {"binary", 0, 0, 'b'}, {"deflate", 1, 0, 'd'},     {"rate", 1, 0, 'r'},   {"watch", 1, 0, 'o'},
-      {"payload", 1, 0, 'l'}, {0}};
+      {"payload", 1, 0, 'l'}, {"publishers", 1, 0, 'n'}, {"stalled", 1, 0, 'x'}, {"warm", 1, 0, 'm'},
+      {"greeting", 1, 0, 'g'}, {"skip", 1, 0, 'k'}, {0}};
   for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) switch (option) {
       case 'p': ask.port = atoi(optarg); break;
       case 'a': ask.path = optarg; break;
@@ -82,6 +88,11 @@ static void read_arguments(int argc, char **argv) {
       case 'd': ask.deflate = optarg; break;
       case 'l': ask.payload = optarg; break;
       case 'r': ask.rate = atof(optarg); break;
+      case 'n': ask.publishers = atoi(optarg); break;
+      case 'x': ask.stalled = atoi(optarg); break;
+      case 'm': ask.warm = atof(optarg); break;
+      case 'g': ask.greeting = optarg; break;
+      case 'k': ask.skip = atoi(optarg); break;
       case 'o': if (ask.watched_count < 64 && !clock_getcpuclockid(atoi(optarg), &ask.watched[ask.watched_count])) ask.watched_count++; break;
       default: exit(2);
     }
@@ -89,7 +100,8 @@ static void read_arguments(int argc, char **argv) {
   if (ask.payload && stat(ask.payload, &about)) fail("%s: %s", ask.payload, strerror(errno));
   if (ask.payload) ask.size = about.st_size;
   ask.mode = optind < argc ? argv[optind] : "";
-  if (!ask.port || ask.connections < 1 || ask.window < 1 ||
+  if (!ask.port || ask.connections < 1 || ask.window < 1 || ask.publishers < 1 ||
+      ask.publishers + ask.stalled > ask.connections || (ask.rate && ask.publishers > 1) ||
       (strcmp(ask.mode, "echo") && strcmp(ask.mode, "fanout") && strcmp(ask.mode, "hold")))
     fail("usage: load echo|fanout|hold --port N; the other options are at the top of load.c");
 }
@@ -181,17 +193,19 @@ typedef struct {
   uint64_t asked, queued_bytes, sent_bytes;  // frames, and bytes of the endless stream of cycles
   double *stamps;  // a ring of the times at which messages were due
   unsigned ring, stamped, answered;
+  int skip;  // messages of a handshake that are still to come
 } Conn;
 
 static Conn *conns;
-static int epoll, opening_next, open_count, sends_all;
+static int epoll, opening_next, open_count, ready_count, sends_all;
 static char agreed[256];
 static uint64_t messages, wire_bytes;
 static int measuring;
-static double read_at;
+static double read_at, measured_from;
 
 enum { TENTHS = 10 * 1000 * 1000 };  // of a microsecond: latencies up to a second
 static uint32_t *histogram;
+
 
 static void flush_out(Conn *c) {
   while (c->sent_bytes < c->queued_bytes) {
@@ -206,7 +220,7 @@ static void flush_out(Conn *c) {
 
 static void queue(Conn *c, int count, double due) {
   for (int i = 0; i < count; i++) {
-    if (c->stamped - c->answered == c->ring) fail("the server does not keep up with %.0f messages a second", ask.rate);
+    if (sends_all && c->stamped - c->answered == c->ring) fail("the server does not keep up with %.0f messages a second", ask.rate);
     c->stamps[c->stamped++ % c->ring] = due;
   }
   c->asked += count;
@@ -232,17 +246,32 @@ static void check_first(Conn *c) {
   c->first = NULL;
 }
 
+static void count_latency(double seconds) {
+  double waited = seconds * 1e7;
+  histogram[waited < 0 ? 0 : waited < TENTHS ? (int)waited : TENTHS - 1]++;
+}
+
+// Whose stamps tell when a message to this connection was due. Those of several publishers take turns on average.
+static Conn *sender_of(Conn *c) { return sends_all ? c : &conns[c->answered % ask.publishers]; }
+
 static int on_message(Conn *c) {
+  if (c->skip) {
+    c->message_size = 0;
+    ready_count += !--c->skip;
+    return 0;
+  }
   if (c->first) check_first(c);
   if (!agreed[0] && c->message_size != first_length)
     fail("expected a message of %zu bytes, but got %llu", first_length, (unsigned long long)c->message_size);
   c->message_size = 0;
   if (measuring) messages++;
-  if (c->stamps) {
-    double waited = (read_at - c->stamps[c->answered++ % c->ring]) * 1e7;
-    if (measuring) histogram[waited < 0 ? 0 : waited < TENTHS ? (int)waited : TENTHS - 1]++;
-  }
-  return c->stamps != NULL;
+  Conn *sender = sender_of(c);
+  unsigned number = sends_all ? c->answered : c->answered / ask.publishers;
+  double due = sender->stamps[number % sender->ring];
+  c->answered++;
+  if (measuring && (sends_all || due >= measured_from)) count_latency(read_at - due);
+  // In a fanout one of a publisher's own is done, on average, with every round of all of them.
+  return sends_all || (c < conns + ask.publishers && c->answered % ask.publishers == 0);
 }
 
 static int header_done(Conn *c) {
@@ -292,8 +321,13 @@ static void open_next(void) {
                       "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n%s%s%s\r\n",
                       ask.path, ask.port, ask.deflate ? "Sec-WebSocket-Extensions: " : "", ask.deflate ? ask.deflate : "", ask.deflate ? "\r\n" : "");
   c->fd = socket(AF_INET, SOCK_STREAM, 0);
+  int one = 1, buffer = SMALL_BUFFER, segment = SMALL_SEGMENT;
+  if (c >= conns + ask.connections - ask.stalled) {
+    // As a client far away: the kernel would hold megabytes for one that is near, before the server noticed.
+    setsockopt(c->fd, SOL_SOCKET, SO_RCVBUF, &buffer, sizeof buffer);
+    setsockopt(c->fd, IPPROTO_TCP, TCP_MAXSEG, &segment, sizeof segment);
+  }
   if (c->fd < 0 || connect(c->fd, (void *)&address, sizeof address)) fail("connect: %s", strerror(errno));
-  int one = 1;
   setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
   if (send(c->fd, request, size, MSG_NOSIGNAL) != size) fail("sending the handshake: %s", strerror(errno));
   fcntl(c->fd, F_SETFL, O_NONBLOCK);
@@ -311,6 +345,15 @@ static void remember_extensions(const char *head) {
   snprintf(agreed, sizeof agreed, "%.*s", (int)strcspn(found, "\r"), found);
 }
 
+static void greet(Conn *c) {
+  c->skip = ask.skip;
+  ready_count += !c->skip;
+  if (!ask.greeting) return;
+  uint8_t frame[256];
+  size_t size = put_frame(frame, 0x80 | TEXT, (const uint8_t *)ask.greeting, strlen(ask.greeting));
+  if (send(c->fd, frame, size, MSG_NOSIGNAL) != (ssize_t)size) fail("sending the greeting: %s", strerror(errno));
+}
+
 // Takes what belongs to the response's head; what is left of the read belongs to frames.
 static size_t read_head(Conn *c, const uint8_t *p, size_t n) {
   for (size_t i = 0; i < n; i++) {
@@ -322,6 +365,7 @@ static size_t read_head(Conn *c, const uint8_t *p, size_t n) {
     free(c->head);
     c->head = NULL;
     c->open = 1;
+    greet(c);
     if (opening_next < ask.connections) open_next();
     return i + 1;
   }
@@ -358,29 +402,39 @@ static void turn(int timeout_ms) {
 static double open_all(void) {
   double began = now();
   for (int i = 0; i < ask.window && opening_next < ask.connections; i++) open_next();
-  while (open_count < ask.connections) {
+  while (ready_count < ask.connections) {
     turn(1000);
-    if (now() - began > 60) fail("only %d of %d handshakes within a minute", open_count, ask.connections);
+    if (now() - began > 60) fail("only %d of %d handshakes within a minute", ready_count, ask.connections);
   }
   return ask.connections / (now() - began);
 }
 
 static void begin_sending(void) {
   make_cycle(agreed[0] != 0);
-  int senders = sends_all ? ask.connections : 1;
+  int senders = sends_all ? ask.connections : ask.publishers;
   for (int i = 0; i < ask.connections; i++) {
     Conn *c = &conns[i];
     c->first = malloc(first_length + 128);
     if (i >= senders) continue;
-    c->ring = ask.rate ? RING_OPEN : (unsigned)ask.window;
+    c->ring = !sends_all ? RING_FANOUT : ask.rate ? RING_OPEN : (unsigned)ask.window;
     c->stamps = calloc(c->ring, sizeof *c->stamps);
     if (!ask.rate) queue(c, ask.window, now()), flush_out(c);
   }
 }
 
+static void stall(void) {
+  for (int i = ask.connections - ask.stalled; i < ask.connections; i++) epoll_ctl(epoll, EPOLL_CTL_DEL, conns[i].fd, NULL);
+}
+
+static void count_what_is_missing(double end) {
+  for (Conn *c = conns; c < conns + ask.connections - ask.stalled; c++)
+    for (unsigned i = c->answered; i < conns->stamped; i++)
+      if (conns->stamps[i % conns->ring] >= measured_from) count_latency(end - conns->stamps[i % conns->ring]);
+}
+
 static void send_due(double *next) {
-  for (double t = now(); *next <= t; *next += -log1p(-drand48()) / ask.rate) {
-    Conn *c = &conns[lrand48() % ask.connections];
+  for (double t = now(); *next <= t; *next += (sends_all ? -log1p(-drand48()) : 1) / ask.rate) {
+    Conn *c = &conns[sends_all ? lrand48() % ask.connections : 0];
     queue(c, 1, *next);
     flush_out(c);
   }
@@ -400,18 +454,19 @@ static double server_seconds(void) {
 }
 
 static void run(void) {
-  double start = now() + WARM_MS / 1e3, end = start + ask.seconds, due = now(), used = 0, t;
+  double start = now() + ask.warm, end = start + ask.seconds, due = now(), used = 0, t;
   while ((t = now()) < end) {
-    if (!measuring && t >= start) measuring = 1, start = t, used = server_seconds();
+    if (!measuring && t >= start) measuring = 1, measured_from = start = t, used = server_seconds();
     if (ask.rate) send_due(&due);
     turn(ask.rate ? 0 : 100);
   }
   double took = t - start;
   used = server_seconds() - used;
-  if (!messages) fail("no answer within %.1f s", took);
+  if (!sends_all && ask.rate) count_what_is_missing(t);
+  else if (!messages) fail("no answer within %.1f s", took);
   printf("{\"per_second\": %.1f, \"p50_us\": %.1f, \"p99_us\": %.1f, \"wire_bytes\": %.1f, \"cpu_us\": %.3f, \"extensions\": \"%s\"}\n",
-         messages / took, percentile(.5), percentile(.99), (double)wire_bytes / messages,
-         used / messages * 1e6, agreed);
+         messages / took, percentile(.5), percentile(.99), messages ? (double)wire_bytes / messages : 0,
+         messages ? used / messages * 1e6 : 0, agreed);
 }
 
 int main(int argc, char **argv) {
@@ -432,6 +487,7 @@ int main(int argc, char **argv) {
     return read(0, &byte, 1) < 0;
   }
   if (!sends_all) usleep(300000);  // so that every member has joined
+  stall();
   begin_sending();
   run();
 }

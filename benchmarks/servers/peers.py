@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
 __all__ = [
     "BASELINE",
@@ -242,20 +242,21 @@ def _get(peer: Peer) -> None:
     stamp.write_text(wanted)
 
 
-def versions() -> list[str]:
-    """What is installed, as `name version`; ours by its commit."""
+def versions(peers: Collection[Peer]) -> list[str]:
+    """What of theirs is installed, as `name version`; ours by its commit."""
+    pip = {word.split("=")[0].split("[")[0].split(">")[0].lower() for peer in peers for word in peer.pip}
+    npm = {word.split("@")[0] for peer in peers for word in peer.npm}
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=HERE, check=False
     )
     found = [f"trunkline {commit.stdout.strip() or '(no repository)'}", f"Python {sys.version.split()[0]}"]
     if PYTHON.exists():
         packages = json.loads(_call(PYTHON, "-m", "pip", "list", "--format", "json", "--disable-pip-version-check"))
-        named = {word.split("=")[0].split("[")[0].split(">")[0].lower() for peer in PEERS for word in peer.pip}
-        found += [f"{package['name']} {package['version']}" for package in packages if package["name"].lower() in named]
-    if shutil.which("node"):
+        found += [f"{package['name']} {package['version']}" for package in packages if package["name"].lower() in pip]
+    if npm and shutil.which("node"):
         found.append(f"Node {_call('node', '--version').strip().removeprefix('v')}")
     for package in sorted(NODE.glob("node_modules/*/package.json")):
         about = json.loads(package.read_text())
-        if about["name"] in {word.split("@")[0] for peer in PEERS for word in peer.npm}:
+        if about["name"] in npm:
             found.append(f"{about['name']} {about['version']}")
     return found

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from benchmarks.servers.cases import Column, Goal
     from benchmarks.servers.results import Results, Spread
 
-__all__ = ["PAGE", "PLOT", "markdown", "plot", "terminal", "write"]
+__all__ = ["PAGE", "PLOT", "markdown", "number", "plot", "quiet", "ratio_text", "terminal", "write"]
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 PLOT = PAGE.with_suffix(".svg")
@@ -30,7 +30,8 @@ def number(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
 
 
-def _ratio(spread: Spread) -> str:
+def ratio_text(spread: Spread) -> str:
+    """A median with the lowest and the highest."""
     digits = 1 if spread.median >= 10 else 2
     return f"{spread.median:.{digits}f}x ({spread.low:.{digits}f}-{spread.high:.{digits}f})"
 
@@ -50,7 +51,7 @@ def terminal(results: Results) -> str:
             if figure is None:
                 continue
             ratio = results.ratio(peer.name, (column.case, column.metric), BASELINE)
-            lines.append(f"  {peer.name:22}{figure.median:>12.1f}   {_ratio(ratio) if ratio else ''}")
+            lines.append(f"  {peer.name:22}{figure.median:>12.1f}   {ratio_text(ratio) if ratio else ''}")
     lines += [f"\nmissing: {peer}: {reason}" for peer, reason in results.missing.items()]
     lines += [f"not measured: {peer}, {case}: {reason}" for (peer, case), reason in results.reasons.items()]
     return "\n".join(lines)
@@ -65,7 +66,7 @@ def _table(results: Results, columns: tuple[Column, ...], *, ratios: bool) -> li
         for column in columns:
             key = (column.case, column.metric)
             spread = results.ratio(peer.name, key, BASELINE) if ratios else results.figure(peer.name, *key)
-            cells.append("" if spread is None else _ratio(spread) if ratios else number(spread.median))
+            cells.append("" if spread is None else ratio_text(spread) if ratios else number(spread.median))
         lines.append(f"| {peer.title} | {' | '.join(cells)} |")
     return lines
 
@@ -80,11 +81,12 @@ def _verdict(results: Results, goal: Goal) -> str:
     if spread is None:
         return f"| {goal.text} | {bound} | not measured | |"
     met = spread.median >= goal.bound if more else spread.median <= goal.bound
-    shown = _ratio(spread) if goal.against else f"{spread.median:.1f} ({spread.low:.1f}-{spread.high:.1f})"
+    shown = ratio_text(spread) if goal.against else f"{spread.median:.1f} ({spread.low:.1f}-{spread.high:.1f})"
     return f"| {goal.text} | {bound} | {shown} | {'yes' if met else '**no**'} |"
 
 
-def _quiet(average: float) -> str:
+def quiet(average: float) -> str:
+    """What is to be said of a machine with that load average."""
     if average < BUSY:
         return f"Nothing else ran (load average before: {average:.1f})."
     return (
@@ -99,7 +101,7 @@ def markdown(results: Results) -> str:
     lines = [
         f"Measured on {about['date']} with `{about['command']}`: {about['rounds']} rounds, every server in each, "
         f"{about['seconds']:g} s each after a warm-up.",
-        f"Machine: {about['machine']}; one core for the server, one for the load. {_quiet(about['load_before'])}",
+        f"Machine: {about['machine']}; one core for the server, one for the load. {quiet(about['load_before'])}",
         "",
         f"Versions: {', '.join(about['versions'])}.",
         "",

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import statistics
 from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmarks.servers.peers import INSTALLED
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["Results", "Spread", "load", "save"]
 
 Key = tuple[str, str]
+KEPT = INSTALLED / "results.json"
 
 
 class Spread(NamedTuple):
@@ -66,17 +70,17 @@ class Results:
         )
 
 
-def save(results: Results) -> None:
-    """Keep every figure of the last run in `.peers/results.json`."""
+def save(results: Results, path: Path = KEPT) -> None:
+    """Keep every figure of the last run."""
     plain = asdict(results)
     plain["rounds"] = [[[*key, figures] for key, figures in one.items()] for one in results.rounds]
     plain["reasons"] = [[*key, reason] for key, reason in results.reasons.items()]
-    (INSTALLED / "results.json").write_text(json.dumps(plain, indent=1))
+    path.write_text(json.dumps(plain, indent=1))
 
 
-def load() -> Results:
+def load(path: Path = KEPT) -> Results:
     """The last run."""
-    plain = json.loads((INSTALLED / "results.json").read_text())
+    plain = json.loads(path.read_text())
     plain["rounds"] = [{(peer, case): figures for peer, case, figures in one} for one in plain["rounds"]]
     plain["reasons"] = {(peer, case): reason for peer, case, reason in plain["reasons"]}
     return Results(**plain)

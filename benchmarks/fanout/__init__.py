@@ -1,0 +1,1 @@
+"""One message to many connections, beside others: `python -m benchmarks.fanout`."""
