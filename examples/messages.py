@@ -104,9 +104,8 @@ async def game(websocket: WebSocket) -> None:
 STRICT = MessageSettings(invalid="close")
 
 
-@app.websocket("/strict")
+@app.websocket("/strict", messages=STRICT)
 async def strict(websocket: WebSocket) -> None:
-    websocket.message_settings = STRICT
     await websocket.accept()
     async for message in websocket.iter_messages(Join | Say):
         await websocket.send_message(message)
@@ -116,9 +115,8 @@ async def strict(websocket: WebSocket) -> None:
 
 
 # region: raised
-@app.websocket("/forgiving")
+@app.websocket("/forgiving", messages=MessageSettings(invalid="raise"))
 async def forgiving(websocket: WebSocket) -> None:
-    websocket.message_settings = MessageSettings(invalid="raise")
     await websocket.accept()
     while True:
         try:
@@ -135,10 +133,7 @@ async def forgiving(websocket: WebSocket) -> None:
 GAME = MessageSettings(subprotocols={"game.v1+msgpack": "msgpack", "game.v1+json": "json"})
 
 
-@app.websocket("/game-in-either")
-async def game_in_either(websocket: WebSocket) -> None:
-    websocket.message_settings = GAME
-    await game(websocket)
+app.add_websocket_route("/game-in-either", game, messages=GAME)
 
 
 # endregion
@@ -164,9 +159,8 @@ class WordsCodec:
 register_codec("words", WordsCodec)
 
 
-@app.websocket("/terminal")
+@app.websocket("/terminal", messages=MessageSettings(codec="words"))
 async def terminal(websocket: WebSocket) -> None:
-    websocket.message_settings = MessageSettings(codec="words")
     await websocket.accept()
     async for message in websocket.iter_messages(Say):
         await websocket.send_message(message)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from trunkline import App, HTTPException, WebSocket, WebSocketException
+from trunkline import App, HTTPException, Router, WebSocket, WebSocketException
 
 app = App()
 
@@ -52,5 +52,29 @@ async def orders(websocket: WebSocket) -> None:
     await websocket.receive_text()
     raise OutOfStock
 
+
+# endregion
+
+
+# region: tables
+class SoldOut(Exception):
+    pass
+
+
+class NotYourTurn(Exception):
+    pass
+
+
+shop = Router(exception_handlers={SoldOut: 4001})
+
+
+@shop.listener("/auction", exception_handlers={NotYourTurn: 4002})
+def bid(message: str) -> str:
+    if message == "again":
+        raise NotYourTurn  # the table of the route: the client gets 4002
+    raise SoldOut  # that of the router: 4001
+
+
+app.include_router(shop)
 
 # endregion

@@ -289,6 +289,16 @@ async def test_a_handler_answers_an_exception_of_ones_own() -> None:
     assert (websocket.close_code, websocket.close_reason) == (4001, "sold out")
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize(("message", "code"), [("again", 4002), ("five", 4001)])
+async def test_a_table_says_the_close_code_of_an_exception(message: str, code: int) -> None:
+    async with connect(load("refusing.py").app, "/auction") as websocket:
+        await websocket.send_text(message)
+        with pytest.raises(WebSocketDisconnect):
+            await websocket.receive()
+    assert websocket.close_code == code
+
+
 @pytest.mark.parametrize(
     ("origin", "allowed"),
     [

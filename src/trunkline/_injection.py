@@ -42,13 +42,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from trunkline.dependencies._signatures import Given
+    from trunkline.messages import MessageSettings
     from trunkline.types import ASGIApp, Receive, Scope, Send
 
 _CONNECTIONS = ("HTTPConnection", "Request", "WebSocket")
 
 
 def endpoint_app(
-    endpoint: Callable[..., Any], protocol: str, path_names: Iterable[str], dependencies: Sequence[Any]
+    endpoint: Callable[..., Any],
+    protocol: str,
+    path_names: Iterable[str],
+    dependencies: Sequence[Any],
+    messages: MessageSettings | None = None,
 ) -> ASGIApp:
     """The ASGI application of a route.
 
@@ -57,6 +62,7 @@ def endpoint_app(
         protocol: `"http"` or `"websocket"`.
         path_names: The names of the path's parameters.
         dependencies: What is solved before.
+        messages: The settings of the `WebSocket` that a function gets.
 
     Raises:
         DependencyError: A parameter could not be filled on any connection.
@@ -67,7 +73,7 @@ def endpoint_app(
         return guarded(endpoint, (protocol,), dependencies, names)
     takes_connection = _takes_connection_alone(endpoint, protocol, names)
     if takes_connection and not dependencies:
-        return request_response(endpoint) if protocol == "http" else websocket_session(endpoint)
+        return request_response(endpoint) if protocol == "http" else websocket_session(endpoint, messages)
     plan = Plan(Recipe(None if takes_connection else endpoint, tuple(dependencies), protocol, names))
     if protocol == "http":
         return _response(endpoint, plan, takes_connection)
@@ -76,7 +82,7 @@ def endpoint_app(
             f"neither {described(endpoint)} nor a dependency of it takes the WebSocket, so nobody could accept it; "
             "write `websocket: WebSocket` among its parameters"
         )
-    return _session(endpoint, plan, takes_connection)
+    return _session(endpoint, plan, takes_connection, messages)
 
 
 def _takes_connection_alone(endpoint: Callable[..., Any], protocol: str, path_names: frozenset[str]) -> bool:
@@ -109,8 +115,10 @@ def _is_connection(given: Given, protocol: str, path_names: frozenset[str]) -> b
     return module.startswith("starlette.") and annotation.__name__ in _CONNECTIONS
 
 
-def _session(endpoint: Callable[..., Any], plan: Plan, by_position: bool) -> ASGIApp:
+def _session(endpoint: Callable[..., Any], plan: Plan, by_position: bool, messages: MessageSettings | None) -> ASGIApp:
     async def converse(plan: Plan, websocket: Any) -> None:
+        if messages is not None:
+            websocket.message_settings = messages
         solution = Solution(plan, websocket)
         async with solution.lifetime("connection"):
             try:

@@ -20,9 +20,9 @@ from trunkline.exceptions import HTTPException, TrunklineError
 from trunkline.middleware.exceptions import (
     end_websocket,
     handle_websocket_exception,
-    has_handlers,
     serve_request,
 )
+from trunkline.middleware.handlers import is_answered
 from trunkline.requests import Request
 from trunkline.responses import JSONResponse, PlainTextResponse
 from trunkline.states import WebSocketDisconnect
@@ -32,6 +32,7 @@ from trunkline.websockets import WebSocket
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
 
+    from trunkline.messages import MessageSettings
     from trunkline.responses import Response
     from trunkline.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -93,6 +94,19 @@ def check_websocket_endpoint(endpoint: Any) -> None:
     _check_function(endpoint, "websocket")
     if not _is_async(endpoint):
         logger.warning("%s", _not_async(endpoint))
+
+
+def check_speaks(endpoint: Any) -> None:
+    """Refuse an endpoint whose `WebSocket` its route cannot give settings.
+
+    Raises:
+        EndpointError: It is not a function.
+    """
+    if not is_function(endpoint):
+        raise EndpointError(
+            f"messages= is for functions, but got {endpoint!r}, which makes its own WebSocket; set "
+            "`websocket.message_settings` there, before accept"
+        )
 
 
 def _not_async(endpoint: Callable[..., Any]) -> str:
@@ -166,16 +180,20 @@ def as_response(result: Any, endpoint: Callable[..., Any]) -> ASGIApp:
         ) from error
 
 
-def websocket_session(func: Callable[[WebSocket], Awaitable[None]]) -> ASGIApp:
+def websocket_session(func: Callable[[WebSocket], Awaitable[None]], messages: MessageSettings | None = None) -> ASGIApp:
     """The ASGI application that gives each connection to `func`, and ends it as `run_websocket` says.
 
     Args:
         func: An async function that takes the `WebSocket`.
+        messages: The settings of its typed messages.
     """
 
     # Not `async def`: a coroutine that only awaits another one costs at every message, and memory all the time.
     def app(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        return run_websocket(func, WebSocket(scope, receive, send))
+        websocket: WebSocket = WebSocket(scope, receive, send)
+        if messages is not None:
+            websocket.message_settings = messages
+        return run_websocket(func, websocket)
 
     return app
 
@@ -253,10 +271,11 @@ class HTTPEndpoint:
 
 
 def method_not_allowed(scope: Scope, allowed: list[str]) -> Response:
-    """The answer 405; inside an application it is raised instead, so that its exception handlers see it."""
+    """The answer 405; where there are exception handlers for it, it is raised instead, so that they see it."""
     headers = {"Allow": ", ".join(allowed)}
-    if has_handlers(scope):
-        raise HTTPException(405, headers=headers)
+    refusal = HTTPException(405, headers=headers)
+    if is_answered(scope, refusal):
+        raise refusal
     return PlainTextResponse("Method Not Allowed", status_code=405, headers=headers)
 
 

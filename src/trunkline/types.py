@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 __all__ = [
     "ASGIApp",
     "ExceptionHandler",
+    "ExceptionHandlers",
     "HTTPExceptionHandler",
     "Lifespan",
     "Message",
@@ -36,3 +37,6 @@ Lifespan = StatelessLifespan[AppType] | StatefulLifespan[AppType]
 HTTPExceptionHandler = Callable[[Any, Any], Any]
 WebSocketExceptionHandler = Callable[[Any, Any], Awaitable[None]]
 ExceptionHandler = HTTPExceptionHandler | WebSocketExceptionHandler
+
+# By class of exceptions or HTTP status; a number is short for "close with this code", and counts for WebSockets only.
+ExceptionHandlers = Mapping[Any, ExceptionHandler | int]

@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol, TypeVar
 import websockets
 from websockets.asyncio.client import ClientConnection, connect as connect_socket
 
-from tests.contracts.application import app
+from tests.contracts.application import app as the_suites
 from tests.contracts.script import SECONDS, Case, Outcome, Step, brief
 from tests.support import unavailable
 from trunkline import HTTPException, WebSocketDisconnect, WebSocketException, testing
@@ -29,6 +29,8 @@ from trunkline import HTTPException, WebSocketDisconnect, WebSocketException, te
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable
     from contextlib import AbstractAsyncContextManager
+
+    from trunkline.types import ASGIApp
 
 __all__ = ["Client", "MemoryClient", "NodeClient", "WebsocketsClient"]
 
@@ -269,16 +271,24 @@ class MemoryClient:
 
     name = "memory"
 
+    def __init__(self, app: ASGIApp = the_suites) -> None:
+        self.app = app
+
     def run(self, case: Case, host: str) -> Outcome:
         return asyncio.run(self._run(case, host))
 
     async def _run(self, case: Case, host: str) -> Outcome:
-        async with testing.lifespan(app, timeout=SECONDS) as state:
+        async with testing.lifespan(self.app, timeout=SECONDS) as state:
 
             @contextlib.asynccontextmanager
             async def connect(path: str, headers: Headers = [], subprotocols: tuple[str, ...] = ()) -> Any:  # noqa: B006
                 peer = testing.connect(
-                    app, f"ws://{host}{path}", headers=headers, subprotocols=subprotocols, timeout=SECONDS, state=state
+                    self.app,
+                    f"ws://{host}{path}",
+                    headers=headers,
+                    subprotocols=subprotocols,
+                    timeout=SECONDS,
+                    state=state,
                 )
                 try:
                     await peer.__aenter__()

@@ -40,7 +40,6 @@ class ListenerOptions:
     """How a listener is run.
 
     Attributes:
-        messages: How messages are encoded, and what becomes of invalid ones.
         concurrency: How many messages of one connection are handled at once.
         threaded: Whether what is not async runs in a worker thread.
 
@@ -48,7 +47,6 @@ class ListenerOptions:
         ValueError: The concurrency is less than 1.
     """
 
-    messages: MessageSettings
     concurrency: int
     threaded: bool
 
@@ -58,7 +56,11 @@ class ListenerOptions:
 
 
 def listener_app(
-    listener: Callable[..., Any], path_names: Iterable[str], dependencies: Sequence[Any], options: ListenerOptions
+    listener: Callable[..., Any],
+    path_names: Iterable[str],
+    dependencies: Sequence[Any],
+    messages: MessageSettings,
+    options: ListenerOptions,
 ) -> ASGIApp:
     """The ASGI application of a listener.
 
@@ -66,6 +68,7 @@ def listener_app(
         listener: The function or class.
         path_names: The names of the path's parameters.
         dependencies: What is solved before.
+        messages: How messages are encoded, and what becomes of invalid ones.
         options: How it is run.
 
     Raises:
@@ -79,8 +82,8 @@ def listener_app(
             f"concurrency={options.concurrency} is for functions that wait, but {described(listener)} is not async; "
             "write `async def`, or let it run in worker threads with threaded=True"
         )
-    check_type(form.type, options.messages)
-    session = _Session(form, options, SlowWatch(listener))
+    check_type(form.type, messages)
+    session = _Session(form, messages, options, SlowWatch(listener))
 
     def app(scope: Scope, receive: Receive, send: Send) -> Any:
         plan = form.plan.on(scope)
@@ -99,14 +102,15 @@ async def open_connection(websocket: WebSocket[Any]) -> None:
 class _Session:
     """What the connections of a listener share."""
 
-    def __init__(self, form: Form, options: ListenerOptions, watch: SlowWatch) -> None:
+    def __init__(self, form: Form, messages: MessageSettings, options: ListenerOptions, watch: SlowWatch) -> None:
         self._form = form
+        self._messages = messages
         self._options = options
         self._watch = watch
 
     @passes
     async def converse(self, plan: Plan, websocket: WebSocket[Any]) -> None:
-        websocket.message_settings = self._options.messages
+        websocket.message_settings = self._messages
         solution = Solution(plan, websocket)
         async with solution.lifetime("connection"):
             async with solution.lifetime("function"):

@@ -9,18 +9,20 @@ from trunkline.applications._lifespan import AppRouter, LifespanOwner
 from trunkline.datastructures import State
 from trunkline.middleware import Middleware
 from trunkline.middleware.errors import ServerErrorMiddleware
-from trunkline.middleware.exceptions import ExceptionMiddleware, check_handler
+from trunkline.middleware.exceptions import ExceptionMiddleware
+from trunkline.middleware.handlers import handler_of, table_of
 from trunkline.routing import RouteMethods
 from trunkline.security import OriginMiddleware, OriginPolicy, TrustedProxies
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from trunkline.datastructures import URLPath
     from trunkline.limits import Limits
+    from trunkline.messages import MessageSettings
     from trunkline.middleware import MiddlewareFactory
     from trunkline.routing import BaseRoute, Router
-    from trunkline.types import ASGIApp, ExceptionHandler, Lifespan, Receive, Scope, Send
+    from trunkline.types import ASGIApp, ExceptionHandler, ExceptionHandlers, Lifespan, Receive, Scope, Send
 
 P = ParamSpec("P")
 Handler = TypeVar("Handler", bound="Callable[..., Any]")
@@ -43,7 +45,8 @@ class App(LifespanOwner, RouteMethods):
         middleware: Around everything, for every connection; the first is the outermost. A middleware is a pure ASGI
             application, so that it serves WebSockets too.
         exception_handlers: By exception class or HTTP status; a handler gets the `Request` or `WebSocket` and the
-            exception. One for `Exception` or 500 answers HTTP requests that failed otherwise.
+            exception. A number is short for one that closes a WebSocket with this code. A function for `Exception` or
+            500 answers HTTP requests that failed otherwise.
         lifespan: A function under `@contextlib.asynccontextmanager` that gets the application: what is before its
             `yield` runs at start-up, what is behind at shutdown. What it yields, a mapping, is the connections' state.
         origins: The web pages that may open a WebSocket (`trunkline.security`): `"same"` for the server's own, `"*"`
@@ -52,6 +55,7 @@ class App(LifespanOwner, RouteMethods):
         trusted_proxies: Addresses and networks of proxies whose `X-Forwarded-Host` is believed in that check.
         dependencies: A list of `Depends(function)`: solved before those of each route, as `Router` says.
         limits: Of the connections of all routes, where those say nothing (`trunkline.limits`).
+        messages: Those of the routes that say nothing of them, as `Router` says.
 
     Attributes:
         dependency_overrides: For tests: what is called instead of a dependency, by that dependency.
@@ -60,6 +64,8 @@ class App(LifespanOwner, RouteMethods):
         DependencyError: A dependency could not be solved on one of the routes.
         RouteError: A route is not one of this framework, or two routes were given one name.
         TypeError: An exception handler cannot be one.
+        ValueError: A close code of theirs may not be sent.
+        CodecError: A codec of `messages` cannot handle the messages of a route.
         OriginSettingError: `origins` or `trusted_proxies` say nothing sensible.
     """
 
@@ -68,24 +74,27 @@ class App(LifespanOwner, RouteMethods):
         debug: bool = False,
         routes: Sequence[BaseRoute] | None = None,
         middleware: Sequence[Middleware] | None = None,
-        exception_handlers: Mapping[Any, ExceptionHandler] | None = None,
+        exception_handlers: ExceptionHandlers | None = None,
         lifespan: Lifespan[Any] | None = None,
         *,
         origins: str | Sequence[str] | None = None,
         trusted_proxies: Sequence[str] = (),
         dependencies: Sequence[Any] | None = None,
         limits: Limits | None = None,
+        messages: MessageSettings | None = None,
     ) -> None:
         super().__init__()
         self.debug = debug
         self.state = State()
-        self.router: Router = AppRouter(self, routes, lifespan, dependencies, limits)
+        self.router: Router = AppRouter(
+            self, routes, lifespan=lifespan, dependencies=dependencies, messages=messages, limits=limits
+        )
         self.limits = self.router.limits
         self.dependencies = self.router.dependencies
+        self.messages = messages
         self.dependency_overrides: dict[Callable[..., Any], Callable[..., Any]] = {}
         self.exception_handlers = dict(exception_handlers or {})
-        for key, handler in self.exception_handlers.items():
-            check_handler(key, handler)
+        table_of(exception_handlers)  # for its errors
         self.user_middleware = list(middleware or ())
         self.middleware_stack: ASGIApp | None = None
         # Read here for their errors: the stack is built when the first connection comes.
@@ -108,7 +117,7 @@ class App(LifespanOwner, RouteMethods):
     def build_middleware_stack(self) -> ASGIApp:
         """The router inside all middleware: errors, origins, the user's, exceptions."""
         handlers = dict(self.exception_handlers)
-        unhandled = [handlers.pop(key) for key in _UNHANDLED if key in handlers]
+        unhandled = [handlers.pop(key) for key in _UNHANDLED if callable(handlers.get(key))]
         # What only passes through is entered by `call`: a coroutine less for every connection.
         router: ASGIApp = self.router.call if type(self.router) is AppRouter else self.router
         app: ASGIApp = ExceptionMiddleware(router, handlers=handlers, debug=self.debug)
@@ -141,8 +150,9 @@ class App(LifespanOwner, RouteMethods):
         *,
         dependencies: Sequence[Any] | None = None,
         limits: Limits | None = None,
+        exception_handlers: ExceptionHandlers | None = None,
     ) -> None:
-        """Add copies of a router's routes, with their names, inside that router's middleware.
+        """Add copies of a router's routes, with their names, inside that router's middleware and exception handlers.
 
         Its lifespan runs inside this application's. Routes that are added to it later are not seen.
 
@@ -151,12 +161,16 @@ class App(LifespanOwner, RouteMethods):
             prefix: What the copies' paths begin with: empty, or begins with a slash and does not end with one.
             dependencies: A list of `Depends(function)`: solved before those of the router.
             limits: What holds where the router and its routes say nothing.
+            exception_handlers: Asked when those of the router have none.
 
         Raises:
             RouteError: The prefix is not one, or a route has no path to put it before.
             DependencyError: A dependency could not be solved on one of the routes.
+            TypeError: An exception handler cannot be one.
         """
-        self.router.include_router(router, prefix, dependencies=dependencies, limits=limits)
+        self.router.include_router(
+            router, prefix, dependencies=dependencies, limits=limits, exception_handlers=exception_handlers
+        )
 
     def add_middleware(self, middleware_class: MiddlewareFactory[P], *args: P.args, **kwargs: P.kwargs) -> None:
         """Put a middleware around all others so far.
@@ -172,20 +186,23 @@ class App(LifespanOwner, RouteMethods):
         self._check_not_started("add middleware")
         self.user_middleware.insert(0, Middleware(middleware_class, *args, **kwargs))
 
-    def add_exception_handler(self, exc_class_or_status_code: int | type[Exception], handler: ExceptionHandler) -> None:
+    def add_exception_handler(
+        self, exc_class_or_status_code: int | type[Exception], handler: ExceptionHandler | int
+    ) -> None:
         """Register a handler for an exception class and those below it, or for an HTTP status.
 
         Args:
             exc_class_or_status_code: For example `ValueError`, or 404.
             handler: `async def` or `def` (run in a worker thread) with two parameters, the `Request` or `WebSocket`
-                and the exception.
+                and the exception; or a close code.
 
         Raises:
             TypeError: The key is neither, or the handler cannot be called.
+            ValueError: The close code may not be sent.
             RuntimeError: The application has started.
         """
         self._check_not_started("add an exception handler")
-        check_handler(exc_class_or_status_code, handler)
+        handler_of(exc_class_or_status_code, handler)
         self.exception_handlers[exc_class_or_status_code] = handler
 
     def exception_handler(self, exc_class_or_status_code: int | type[Exception]) -> Callable[[Handler], Handler]:

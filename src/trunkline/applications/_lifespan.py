@@ -20,10 +20,11 @@ from trunkline.routing import Router
 from trunkline.routing._lifespan import no_lifespan, run_lifespan
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from trunkline.types import ASGIApp, Lifespan, Receive, Scope, Send
+    from trunkline.routing import BaseRoute
+    from trunkline.types import ASGIApp, Receive, Scope, Send
 
 logger = logging.getLogger("trunkline")
 
@@ -31,10 +32,8 @@ logger = logging.getLogger("trunkline")
 class AppRouter(Router):
     """The router of an App: a lifespan scope that arrives here is the App's."""
 
-    def __init__(
-        self, owner: LifespanOwner, routes: Any, lifespan: Lifespan[Any] | None, dependencies: Any, limits: Any
-    ) -> None:
-        super().__init__(routes, lifespan=lifespan, dependencies=dependencies, limits=limits)
+    def __init__(self, owner: LifespanOwner, routes: Sequence[BaseRoute] | None, **options: Any) -> None:
+        super().__init__(routes, **options)
         self._owner = owner
 
     async def lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -7,7 +7,7 @@ import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from trunkline.middleware.exceptions import call_handler
+from trunkline.middleware.handlers import call_handler
 from trunkline.requests import Request
 from trunkline.responses import HTMLResponse, PlainTextResponse, Response
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from trunkline.messages import MessageSettings
     from trunkline.middleware import Middleware
     from trunkline.routing._routes import BaseRoute
+    from trunkline.types import ExceptionHandlers
 
 Endpoint = TypeVar("Endpoint", bound="Callable[..., Any]")
 
@@ -46,13 +47,23 @@ class RouteDecorators:
         path: str,
         name: str | None = None,
         *,
+        messages: MessageSettings | None = None,
         dependencies: Sequence[Any] | None = None,
         limits: Limits | None = None,
+        exception_handlers: ExceptionHandlers | None = None,
     ) -> Callable[[Endpoint], Endpoint]:
         """Decorate the endpoint of a `WebSocketRoute`."""
 
         def decorate(endpoint: Endpoint) -> Endpoint:
-            self.add_websocket_route(path, endpoint, name, dependencies=dependencies, limits=limits)
+            self.add_websocket_route(
+                path,
+                endpoint,
+                name,
+                messages=messages,
+                dependencies=dependencies,
+                limits=limits,
+                exception_handlers=exception_handlers,
+            )
             return endpoint
 
         return decorate
@@ -70,6 +81,7 @@ class RouteDecorators:
         middleware: Sequence[Middleware] | None = None,
         dependencies: Sequence[Any] | None = None,
         limits: Limits | None = None,
+        exception_handlers: ExceptionHandlers | None = None,
     ) -> Callable[[Endpoint], Endpoint]:
         """Decorate a function that is called for each message; what it returns is the answer. asyncio only.
 
@@ -94,13 +106,16 @@ class RouteDecorators:
         Args:
             path: Begins with a slash; `{name}` and `{name:convertor}` are parameters.
             name: For `url_for`; the name of the function or class if left out.
-            messages: How messages are encoded, and what becomes of invalid ones.
+            messages: How messages are encoded, and what becomes of invalid ones; what the router or application says
+                if left out.
             concurrency: How many messages of one connection are handled at once; their answers leave in the order of
                 the messages all the same.
             threaded: Whether what is not async runs in a worker thread, not on the loop.
             middleware: Around this endpoint only; the first is the outermost.
             dependencies: A list of `Depends(function)`: solved before the listener's own, their values are not used.
             limits: Of its connections; what they do not say is said by the router and the application.
+            exception_handlers: Functions or close codes, by exception class or HTTP status, as for any
+                `WebSocketRoute`.
 
         Raises:
             CodecError: A codec cannot handle the messages.
@@ -118,6 +133,7 @@ class RouteDecorators:
                 middleware=middleware,
                 dependencies=dependencies,
                 limits=limits,
+                exception_handlers=exception_handlers,
             )
             self._add(route)
             return endpoint
@@ -133,6 +149,7 @@ class RouteDecorators:
         middleware: Sequence[Middleware] | None = None,
         dependencies: Sequence[Any] | None = None,
         limits: Limits | None = None,
+        exception_handlers: ExceptionHandlers | None = None,
     ) -> Callable[[Endpoint], Endpoint]:
         """Decorate an async generator function: each value that it yields is sent. asyncio only.
 
@@ -150,10 +167,13 @@ class RouteDecorators:
         Args:
             path: Begins with a slash; `{name}` and `{name:convertor}` are parameters.
             name: For `url_for`; the name of the function if left out.
-            messages: How messages are encoded, and what becomes of invalid ones.
+            messages: How messages are encoded, and what becomes of invalid ones; what the router or application says
+                if left out.
             middleware: Around this endpoint only; the first is the outermost.
             dependencies: A list of `Depends(function)`: solved before the stream's own, their values are not used.
             limits: Of its connections; what they do not say is said by the router and the application.
+            exception_handlers: Functions or close codes, by exception class or HTTP status, as for any
+                `WebSocketRoute`.
 
         Raises:
             CodecError: A codec cannot handle the messages that it takes.
@@ -168,6 +188,7 @@ class RouteDecorators:
                 middleware=middleware,
                 dependencies=dependencies,
                 limits=limits,
+                exception_handlers=exception_handlers,
             )
             self._add(route)
             return endpoint

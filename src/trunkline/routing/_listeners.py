@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from trunkline.limits import Limits
     from trunkline.middleware import Middleware
-    from trunkline.types import ASGIApp
+    from trunkline.types import ASGIApp, ExceptionHandlers
 
 
 class ListenerRoute(WebSocketRoute):
@@ -24,19 +24,22 @@ class ListenerRoute(WebSocketRoute):
         path: Begins with a slash; `{name}` and `{name:convertor}` are parameters.
         endpoint: The listener, as `Router.listener` says.
         name: For `url_for`; the name of the function or class if left out.
-        messages: How messages are encoded, and what becomes of invalid ones.
+        messages: How messages are encoded, and what becomes of invalid ones; what the router or application says if
+            left out.
         concurrency: How many messages of one connection are handled at once.
         threaded: Whether what is not async runs in a worker thread, not on the loop.
         middleware: Around this endpoint only; the first is the outermost.
         dependencies: A list of `Depends(function)`: solved before the listener's own, their values are not used.
         limits: Of its connections; what they do not say is said by the router and the application.
+        exception_handlers: Functions or close codes, by exception class or HTTP status, as for any `WebSocketRoute`.
 
     Raises:
         RouteError: The path is not one.
         EndpointError: The endpoint cannot be a listener.
         DependencyError: A parameter of it, or of a dependency, could not be filled on any connection.
         CodecError: A codec cannot handle its messages.
-        ValueError: The concurrency is less than 1.
+        TypeError: An exception handler cannot be one.
+        ValueError: The concurrency is less than 1, or a close code of a handler may not be sent.
     """
 
     def __init__(
@@ -51,16 +54,19 @@ class ListenerRoute(WebSocketRoute):
         middleware: Sequence[Middleware] | None = None,
         dependencies: Sequence[Any] | None = None,
         limits: Limits | None = None,
+        exception_handlers: ExceptionHandlers | None = None,
     ) -> None:
         check_path(path)
         self.endpoint = endpoint
-        self.options = ListenerOptions(messages or MessageSettings(), concurrency, threaded)
+        self.messages = messages
+        self.options = ListenerOptions(concurrency, threaded)
         self._set_name(name)
         self._set_path(path)
-        self._set_app(middleware, dependencies, limits)
+        self._set_app(middleware, dependencies, limits, exception_handlers)
 
     def _endpoint_app(self) -> ASGIApp:
-        return listener_app(self.endpoint, self.param_convertors, self.dependencies, self.options)
+        messages = self.messages or MessageSettings()
+        return listener_app(self.endpoint, self.param_convertors, self.dependencies, messages, self.options)
 
 
 class StreamRoute(WebSocketRoute):
@@ -70,16 +76,20 @@ class StreamRoute(WebSocketRoute):
         path: Begins with a slash; `{name}` and `{name:convertor}` are parameters.
         endpoint: The async generator function, as `Router.stream` says.
         name: For `url_for`; the name of the function if left out.
-        messages: How messages are encoded, and what becomes of invalid ones.
+        messages: How messages are encoded, and what becomes of invalid ones; what the router or application says if
+            left out.
         middleware: Around this endpoint only; the first is the outermost.
         dependencies: A list of `Depends(function)`: solved before the stream's own, their values are not used.
         limits: Of its connections; what they do not say is said by the router and the application.
+        exception_handlers: Functions or close codes, by exception class or HTTP status, as for any `WebSocketRoute`.
 
     Raises:
         RouteError: The path is not one.
         EndpointError: The endpoint cannot be a stream.
         DependencyError: A parameter of it, or of a dependency, could not be filled on any connection.
         CodecError: A codec cannot handle the messages that it takes.
+        TypeError: An exception handler cannot be one.
+        ValueError: A close code of theirs may not be sent.
     """
 
     def __init__(
@@ -92,13 +102,15 @@ class StreamRoute(WebSocketRoute):
         middleware: Sequence[Middleware] | None = None,
         dependencies: Sequence[Any] | None = None,
         limits: Limits | None = None,
+        exception_handlers: ExceptionHandlers | None = None,
     ) -> None:
         check_path(path)
         self.endpoint = endpoint
-        self.messages = messages or MessageSettings()
+        self.messages = messages
         self._set_name(name)
         self._set_path(path)
-        self._set_app(middleware, dependencies, limits)
+        self._set_app(middleware, dependencies, limits, exception_handlers)
 
     def _endpoint_app(self) -> ASGIApp:
-        return stream_app(self.endpoint, self.param_convertors, self.dependencies, self.messages)
+        messages = self.messages or MessageSettings()
+        return stream_app(self.endpoint, self.param_convertors, self.dependencies, messages)

@@ -10,7 +10,8 @@ from trunkline.datastructures import URL, URLPath, parse_host
 from trunkline.exceptions import HTTPException
 from trunkline.limits._app import limited
 from trunkline.limits._limits import NO_LIMITS
-from trunkline.middleware.exceptions import has_handlers
+from trunkline.middleware.exceptions import handled
+from trunkline.middleware.handlers import is_answered
 from trunkline.responses import PlainTextResponse, RedirectResponse
 from trunkline.routing._decorators import RouteDecorators
 from trunkline.routing._index import RouteIndex, RouteList, check_routes
@@ -36,9 +37,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
 
     from trunkline.limits import Limits
+    from trunkline.messages import MessageSettings
     from trunkline.middleware import Middleware
     from trunkline.routing._routes import Wrap
-    from trunkline.types import ASGIApp, Lifespan, Receive, Scope, Send
+    from trunkline.types import ASGIApp, ExceptionHandlers, Lifespan, Receive, Scope, Send
 
 
 class _Nested:
@@ -77,9 +79,13 @@ class Mount(_Nested, PathRoute):
         routes: the routes of a new router.
         name: For `url_for`: `name:inner` names a route inside, `name` with a `path` parameter anything below.
         middleware: Around the application; the first is the outermost.
+        exception_handlers: Functions or close codes, by exception class or HTTP status: asked when the application has
+            none, and before those of the application around. Inside the middleware.
 
     Raises:
         RouteError: The path is not one, or neither `app` nor `routes` is given.
+        TypeError: An exception handler cannot be one.
+        ValueError: A close code of theirs may not be sent.
     """
 
     types = ("http", "websocket")
@@ -92,13 +98,14 @@ class Mount(_Nested, PathRoute):
         name: str | None = None,
         *,
         middleware: Sequence[Middleware] | None = None,
+        exception_handlers: ExceptionHandlers | None = None,
     ) -> None:
         if path:
             check_path(path)
         if app is None and routes is None:
             raise RouteError("Either 'app=...', or 'routes=' must be specified: a mount leads to an application")
         self._base_app: ASGIApp = Router(routes) if app is None else app
-        self.app = wrap_middleware(self._base_app, middleware)
+        self.app = wrap_middleware(handled(self._base_app, exception_handlers), middleware)
         self.name = name
         self._set_path(path)
 
@@ -231,14 +238,23 @@ class RouteMethods(RouteDecorators):
 
     dependencies: tuple[Any, ...] = ()
     limits: Limits = NO_LIMITS
+    messages: MessageSettings | None = None
 
     @property
     def routes(self) -> list[BaseRoute]:
         """The routes, in the order in which they are tried. A list: append, insert, delete, replace."""
         raise NotImplementedError
 
+    def _inheriting(self, route: BaseRoute) -> BaseRoute:
+        """A route with what all routes here have; the route itself where that is nothing."""
+        if self.messages is not None:
+            route = route.with_messages(self.messages)
+        if not self.dependencies and self.limits == NO_LIMITS:
+            return route
+        return route.with_prefix("", lambda app: app, self.dependencies, self.limits)
+
     def _add(self, route: BaseRoute) -> None:
-        route = within(route, self.dependencies, self.limits)
+        route = self._inheriting(route)
         check_name(route, self.routes)
         self.routes.append(route)
 
@@ -270,11 +286,23 @@ class RouteMethods(RouteDecorators):
         endpoint: Callable[..., Any],
         name: str | None = None,
         *,
+        messages: MessageSettings | None = None,
         dependencies: Sequence[Any] | None = None,
         limits: Limits | None = None,
+        exception_handlers: ExceptionHandlers | None = None,
     ) -> None:
         """Add a `WebSocketRoute`."""
-        self._add(WebSocketRoute(path, endpoint, name=name, dependencies=dependencies, limits=limits))
+        self._add(
+            WebSocketRoute(
+                path,
+                endpoint,
+                name=name,
+                messages=messages,
+                dependencies=dependencies,
+                limits=limits,
+                exception_handlers=exception_handlers,
+            )
+        )
 
     def mount(self, path: str, app: ASGIApp, name: str | None = None) -> None:
         """Add a `Mount`."""
@@ -304,10 +332,17 @@ class Router(RouteMethods):
         dependencies: A list of `Depends(function)`: solved before those of each route that is given here, added,
             mounted or included; not before those that are put into the list of `routes` afterwards.
         limits: Of the connections of all its routes, where those say nothing (`trunkline.limits`).
+        messages: How typed messages are encoded, and what becomes of invalid ones, on each route that is given here,
+            added or included and says nothing of it; what is mounted has its own.
+        exception_handlers: Functions or close codes, by exception class or HTTP status, as `App` says: asked when the
+            route has none, and before those of the application. Inside the middleware.
 
     Raises:
         RouteError: A route is not one of this framework, or two routes were given one name.
         DependencyError: A dependency could not be solved on one of the routes.
+        CodecError: A codec of `messages` cannot handle the messages of a route.
+        TypeError: An exception handler cannot be one.
+        ValueError: A close code of theirs may not be sent.
     """
 
     def __init__(
@@ -319,17 +354,21 @@ class Router(RouteMethods):
         *,
         middleware: Sequence[Middleware] | None = None,
         dependencies: Sequence[Any] | None = None,
+        messages: MessageSettings | None = None,
         limits: Limits | None = None,
+        exception_handlers: ExceptionHandlers | None = None,
     ) -> None:
         self.dependencies = tuple(dependencies or ())
+        self.messages = messages
         self.limits = limits or NO_LIMITS
         check_routes(routes or ())
-        self.routes = [within(route, self.dependencies, self.limits) for route in routes or ()]
+        self.routes = [self._inheriting(route) for route in routes or ()]
         self.redirect_slashes = redirect_slashes
         self.default = self.not_found if default is None else default
         self.lifespan_context = as_lifespan(lifespan)
         self.middleware = list(middleware or ())
-        self.middleware_stack = wrap_middleware(self.app, self.middleware)
+        self.exception_handlers = dict(exception_handlers or {})
+        self.middleware_stack = wrap_middleware(handled(self.app, exception_handlers), self.middleware)
 
     @property
     def routes(self) -> list[BaseRoute]:
@@ -395,12 +434,13 @@ class Router(RouteMethods):
         return None if self._find(scope)[0] is None else str(URL(scope=scope))
 
     async def not_found(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer what no route matches; inside an application 404 is raised, so that its handlers see it."""
+        """Answer what no route matches; where there are handlers for it, 404 is raised, so that they see it."""
         if scope["type"] == "websocket":
             await WebSocketClose()(scope, receive, send)
             return
-        if has_handlers(scope):
-            raise HTTPException(404)
+        refusal = HTTPException(404)
+        if is_answered(scope, refusal):
+            raise refusal
         await PlainTextResponse("Not Found", status_code=404)(scope, receive, send)
 
     async def lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -432,8 +472,9 @@ class Router(RouteMethods):
         *,
         dependencies: Sequence[Any] | None = None,
         limits: Limits | None = None,
+        exception_handlers: ExceptionHandlers | None = None,
     ) -> None:
-        """Add copies of another router's routes, with their names, inside that router's middleware.
+        """Add copies of another router's routes, with their names, inside its middleware and exception handlers.
 
         Its lifespan runs inside this one's. Routes that are added to it later are not seen.
 
@@ -442,16 +483,22 @@ class Router(RouteMethods):
             prefix: What the copies' paths begin with: empty, or begins with a slash and does not end with one.
             dependencies: A list of `Depends(function)`: solved before those of the other router.
             limits: What holds where the other router and its routes say nothing.
+            exception_handlers: Asked when those of the other router have none.
 
         Raises:
             RouteError: The prefix is not one, the router is this one, or a route has no path to put it before.
             DependencyError: A dependency could not be solved on one of the routes.
+            TypeError: An exception handler cannot be one.
         """
         check_prefix(prefix)
         if router is self:
             raise RouteError("a router cannot include itself; use Mount to serve it below another path too")
         shared = SharedMiddleware(router.middleware)
-        inner = (prefix, shared.around, dependencies or (), limits or NO_LIMITS)
+
+        def wrap(app: ASGIApp) -> ASGIApp:
+            return handled(shared.around(handled(app, router.exception_handlers)), exception_handlers)
+
+        inner = (prefix, wrap, dependencies or (), limits or NO_LIMITS)
         for route in [route.with_prefix(*inner) for route in router.routes]:
             self._add(route)
         self.lifespan_context = both_lifespans(self.lifespan_context, router.lifespan_context)
@@ -471,10 +518,3 @@ def check_prefix(prefix: str) -> None:
             f"a prefix must not end with '/', since the paths behind it begin with one, but got {prefix!r}; "
             f"write {prefix.rstrip('/')!r}"
         )
-
-
-def within(route: BaseRoute, dependencies: Sequence[Any], limits: Limits) -> BaseRoute:
-    """A route whose dependencies begin with these, within limits; the route itself where there are none."""
-    if not dependencies and limits == NO_LIMITS:
-        return route
-    return route.with_prefix("", lambda app: app, dependencies, limits)

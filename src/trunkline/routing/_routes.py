@@ -13,6 +13,7 @@ from trunkline._injection import endpoint_app, guarded
 from trunkline.datastructures import URLPath
 from trunkline.endpoints import (
     check_http_endpoint,
+    check_speaks,
     check_websocket_endpoint,
     get_name,
     is_function,
@@ -21,6 +22,7 @@ from trunkline.endpoints import (
 from trunkline.exceptions import TrunklineError
 from trunkline.limits._app import limited
 from trunkline.limits._limits import NO_LIMITS
+from trunkline.middleware.exceptions import handled
 from trunkline.responses import PlainTextResponse
 from trunkline.routing._middleware import wrap_middleware
 from trunkline.routing._paths import PathPattern, RouteError, get_route_path, parse_path, replace_params
@@ -31,8 +33,9 @@ if TYPE_CHECKING:
 
     from trunkline.convertors import Convertor
     from trunkline.limits import Limits
+    from trunkline.messages import MessageSettings
     from trunkline.middleware import Middleware
-    from trunkline.types import ASGIApp, Receive, Scope, Send
+    from trunkline.types import ASGIApp, ExceptionHandlers, Receive, Scope, Send
 
     Wrap = Callable[[ASGIApp], ASGIApp]
 
@@ -135,6 +138,10 @@ class BaseRoute:
             f"only Route, WebSocketRoute, Mount and Host can be included or have dependencies and limits, but got "
             f"{self!r}; mount its router, or give it the dependencies and limits itself"
         )
+
+    def with_messages(self, messages: MessageSettings) -> BaseRoute:
+        """A copy that speaks typed messages so, if it does not say how; the route itself where that means nothing."""
+        return self
 
     def handle(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve a connection that this route fits. An `async def` in a subclass, as usual."""
@@ -244,10 +251,14 @@ class EndpointRoute(PathRoute):
         middleware: Sequence[Middleware] | None,
         dependencies: Sequence[Any] | None,
         limits: Limits | None = None,
+        exception_handlers: ExceptionHandlers | None = None,
     ) -> None:
         self.dependencies = tuple(dependencies or ())
         self.limits = limits or NO_LIMITS
-        self._wraps = (functools.partial(wrap_middleware, middleware=middleware),)
+        self._wraps = (
+            functools.partial(handled, handlers=exception_handlers),
+            functools.partial(wrap_middleware, middleware=middleware),
+        )
         self.app = self._make_app()
 
     def _make_app(self) -> ASGIApp:
@@ -373,18 +384,25 @@ class WebSocketRoute(EndpointRoute):
             `WebSocketEndpoint`; or any other ASGI application that is not a function. How a connection ends with its
             function: `trunkline.endpoints.run_websocket`.
         name: For `url_for`; the name of the function or class if left out.
+        messages: How typed messages are encoded, and what becomes of invalid ones; what the router or application
+            says if left out. For functions only: a class or an ASGI application makes its own `WebSocket`.
         middleware: Around this endpoint only; the first is the outermost.
         dependencies: A list of `Depends(function)`: solved before the endpoint's own, their values are not used.
         limits: Of its connections; what they do not say is said by the router and the application.
+        exception_handlers: Functions or close codes, by exception class or HTTP status, as `App` says: asked before
+            those of the router and the application. Inside the middleware.
 
     Raises:
         RouteError: The path is not one.
         EndpointError: The endpoint cannot be called.
         DependencyError: A parameter of it, or of a dependency, could not be filled on any connection.
+        TypeError: An exception handler cannot be one.
+        ValueError: A close code of theirs may not be sent.
     """
 
     types = ("websocket",)
     protocol = "websocket"
+    messages: MessageSettings | None
 
     def __init__(
         self,
@@ -392,16 +410,32 @@ class WebSocketRoute(EndpointRoute):
         endpoint: Callable[..., Any],
         *,
         name: str | None = None,
+        messages: MessageSettings | None = None,
         middleware: Sequence[Middleware] | None = None,
         dependencies: Sequence[Any] | None = None,
         limits: Limits | None = None,
+        exception_handlers: ExceptionHandlers | None = None,
     ) -> None:
         check_path(path)
         check_websocket_endpoint(endpoint)
+        if messages is not None:
+            check_speaks(endpoint)
         self.endpoint = endpoint
+        self.messages = messages
         self._set_name(name)
         self._set_path(path)
-        self._set_app(middleware, dependencies, limits)
+        self._set_app(middleware, dependencies, limits, exception_handlers)
+
+    def _endpoint_app(self) -> ASGIApp:
+        return endpoint_app(self.endpoint, self.protocol, self.param_convertors, self.dependencies, self.messages)
+
+    def with_messages(self, messages: MessageSettings) -> Self:
+        if self.messages is not None:
+            return self
+        route = copy.copy(self)
+        route.messages = messages
+        route.app = route._make_app()
+        return route
 
     def match_params(self, path: str, scope: Scope, params: dict[str, Any]) -> tuple[Match, Scope]:
         return FULL, {"endpoint": self.endpoint, "path_params": params}
