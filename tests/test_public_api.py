@@ -37,6 +37,8 @@ PLACES = {
     "trunkline.dependencies": "Cookie Depends DependencyError Header Path Query",
     "trunkline.exceptions": "HTTPException RequestValidationError WebSocketException WebSocketRequestValidationError",
     "trunkline.limits": "LimitError Limits",
+    "trunkline.security": "BearerToken CookieToken FirstOf Forbidden OriginMiddleware QueryToken SubprotocolToken "
+    "TokenSource Unauthorized origin_allowed",
     "trunkline.testclient": "TestClient WebSocketDenialResponse WebSocketTestSession",
     "trunkline.testing": "connect",
     "trunkline.status": "WS_1000_NORMAL_CLOSURE HTTP_200_OK",

@@ -63,6 +63,8 @@ __all__ = [
 ]
 
 _NOT_ACCEPTED = 'WebSocket is not connected. Need to call "accept" first.'
+# In the scope: the subprotocol that `accept` answers with where it is given none.
+SUBPROTOCOL = "trunkline.subprotocol"
 _LOSS: Message = {"type": "websocket.disconnect", "code": 1006, "reason": ""}
 
 # Compact and not ASCII-escaped; made once, because `json.dumps` makes an encoder per call for settings of one's own.
@@ -432,6 +434,8 @@ class WebSocket(HTTPConnection[StateT], TypedMessages, Expellable):
             ValueError: A header or the subprotocol holds a line break or a NUL.
             TypeError: A header is not a pair of bytes.
         """
+        if subprotocol is None:
+            subprotocol = self.scope.get(SUBPROTOCOL)
         if self.message_settings.subprotocols:
             subprotocol = self._agree_on(subprotocol)
         pairs = _check_accept(subprotocol, headers or []) if headers or subprotocol else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +14,7 @@ from tests.engine.client_frames import TEXT, client_frame
 from tests.engine.heads import raw_request
 from tests.engine.memory import BareTransport, run, settle
 from trunkline.engine import HTTPProtocol, WebSocketProtocol
-from trunkline.engine.front import _is_handshake
+from trunkline.engine.front import _cut_query, _is_handshake
 
 if TYPE_CHECKING:
     from trunkline.types import Receive, Scope, Send
@@ -150,3 +151,29 @@ def test_looking_at_a_head_takes_time_in_proportion_to_it() -> None:
     # A pattern that backtracks would not come to an end here.
     for line in (b"upgrade:" + b" " * 60_000, b"connection:" + b"," * 60_000, b"connection:" + b" ," * 30_000):
         assert not _is_handshake(head(UPGRADE + line + b"x\r\n"))
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("127.0.0.1:1", "GET", "/feed?token=secret", "1.1", 200), '127.0.0.1:1 - "GET /feed HTTP/1.1" 200'),
+        (("127.0.0.1:1", "GET", "/feed", "1.1", 200), '127.0.0.1:1 - "GET /feed HTTP/1.1" 200'),
+    ],
+)
+def test_the_access_log_shows_the_path_without_the_query(args: Any, words: str) -> None:
+    async def test() -> logging.LogRecord:
+        Client()
+        Client()
+        logger = logging.getLogger("uvicorn.access")
+        assert logger.filters.count(_cut_query) == 1
+        record = logger.makeRecord(logger.name, logging.INFO, "", 1, '%s - "%s %s HTTP/%s" %d', args, None)
+        assert logger.filter(record)
+        return record
+
+    assert run(test()).getMessage() == words
+
+
+def test_other_lines_of_the_access_log_stay_as_they_are() -> None:
+    record = logging.LogRecord("uvicorn.access", logging.INFO, "", 1, "%s", ("what?",), None)
+    assert _cut_query(record)
+    assert record.getMessage() == "what?"

@@ -99,14 +99,14 @@ def test_an_accept_answers_the_key_with_the_applications_headers_behind_the_serv
 
 def test_a_subprotocol_that_was_not_offered_is_sent_with_a_warning(log: Records) -> None:
     async def test() -> None:
-        for offer, words in (((b"Sec-WebSocket-Protocol", b"a, b"), "('a', 'b')"), ((b"x", b""), "(it offered none)")):
+        for offer in ((b"Sec-WebSocket-Protocol", b"a, bearer.secret"), (b"x", b"")):
             peer = Peer(accepting(wait))
             peer.protocol._config.loaded_app = application(sending({**ACCEPT_MESSAGE, "subprotocol": "c"}))
             head = await peer.connect(raw_request(usual(offer)))
             assert b"Sec-WebSocket-Protocol: c" in head
             (warning,) = log.texts(logging.WARNING)
             assert "'c', which the client did not offer" in warning
-            assert words in warning
+            assert "secret" not in warning
             log.records.clear()
 
     run(test())

@@ -4,11 +4,14 @@ uvicorn's HTTP side parses the head, writes it out again for the WebSocket proto
 what came behind it in the same segment; its objects live on in a cycle until the garbage collector comes. Nearly every
 handshake is one segment, and then the WebSocket protocol can have it as it came. All else (other requests, a head in
 pieces) is uvicorn's, as if nothing had stood before it.
+
+But for one thing: query strings may hold tokens, so the access log shows the path alone, as that of WebSockets does.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +37,14 @@ def _is_handshake(data: bytes) -> bool:
     return end > 0 and data.startswith(b"GET ") and bool(_upgrades(data, 0, end + 2) and _connects(data, 0, end + 2))
 
 
+def _cut_query(record: logging.LogRecord) -> bool:
+    """Cut the query off the path of an access log's record, whose arguments uvicorn's formatter takes apart."""
+    match record.args:
+        case (client, method, str(path), version, status):
+            record.args = client, method, path.partition("?")[0], version, status
+    return True
+
+
 class HTTPProtocol(asyncio.Protocol):
     """What `uvicorn --http trunkline.engine:HTTPProtocol` makes of every connection, until its first bytes have come.
 
@@ -57,6 +68,8 @@ class HTTPProtocol(asyncio.Protocol):
         self._server_state = server_state
         self._app_state = app_state
         self._loop = _loop
+        # Here, because nothing of ours runs between uvicorn's setting up of its loggers and its first connection.
+        logging.getLogger("uvicorn.access").addFilter(_cut_query)
 
     def connection_made(self, transport: Any) -> None:
         """A client has connected."""

@@ -318,12 +318,12 @@ class WebSocketProtocol(Calls, asyncio.Protocol):
         if logger.isEnabledFor(logging.INFO):
             logger.info("%s [accepted]", self._place())
         if subprotocol and subprotocol not in request.subprotocols:
+            # Not what it offered: that may hold a token.
             logger.warning(
-                "%s: accepted with the subprotocol %r, which the client did not offer (%s); most clients fail the "
+                "%s: accepted with the subprotocol %r, which the client did not offer; most clients fail the "
                 "connection then (RFC 6455 section 4.1).",
                 self._place(),
                 subprotocol,
-                ", ".join(map(repr, request.subprotocols)) or "it offered none",
             )
         self._request = None  # the scope has what is still needed of it
         self._stop_timer()

@@ -1,20 +1,4 @@
-"""Which web pages may open a WebSocket here.
-
-A browser lets any page open a WebSocket to any server and sends the server's cookies along, so a page of someone else
-can act as its visitor (cross-site WebSocket hijacking; RFC 6455 section 10.2). What it also sends, and no page can
-change, is the `Origin` header (RFC 6454 section 7). Clients that are not browsers may send none, or what they like:
-this check protects visitors, it does not authenticate anybody.
-
-The rules, in order:
-
-1. No `Origin`: allowed. `null`, several or malformed ones: refused. (`null` stands for sandboxed frames, local files
-   and redirects alike, so it names nobody.)
-2. A pattern of the list that matches: allowed.
-3. With `"same"`, which is the default: the origin's host and port are those of the `Host` header, or of
-   `X-Forwarded-Host` from a trusted proxy. A port that is not written is the default of the origin's scheme; the
-   schemes are not compared, because a proxy that ends TLS changes them. Or both are loopback hosts, on any port:
-   that is how a page is developed.
-"""
+"""Which web pages may open a WebSocket here, by the rules that `trunkline.security` states."""
 
 from __future__ import annotations
 
@@ -230,7 +214,7 @@ class OriginPolicy:
 
 
 def origin_allowed(origin: str | None, hosts: Iterable[str], origins: str | Sequence[str] = SAME) -> bool:
-    """Whether a page may open a WebSocket, by the rules at the top of this module.
+    """Whether a page may open a WebSocket, by the rules at the top of `trunkline.security`.
 
     Args:
         origin: The Origin header, None if there is none.

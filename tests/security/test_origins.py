@@ -14,7 +14,7 @@ from tests.asgi_call import CONNECT, Outcome, call, http_scope, websocket_scope
 from trunkline.applications import App
 from trunkline.responses import PlainTextResponse
 from trunkline.routing import Mount, Route, WebSocketRoute
-from trunkline.security import (
+from trunkline.security._origins import (
     OriginMiddleware,
     OriginSettingError,
     TrustedProxies,
