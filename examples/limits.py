@@ -5,7 +5,7 @@ Run it with `trunkline run limits:app`, or with other limits for all: `trunkline
 
 from trunkline import App, WebSocket
 from trunkline.engine import DeflateSettings, EngineSettings, WebSocketProtocol
-from trunkline.limits import Limits
+from trunkline.limits import Limits, Rate
 from trunkline.line import line_of
 
 app = App()
@@ -19,7 +19,7 @@ async def echo(websocket: WebSocket) -> None:
 
 
 # region: message
-@app.websocket("/chat", limits=Limits(max_message=4096))
+@app.websocket("/chat", limits=Limits(max_message=4096, messages_per_second=Rate(5, burst=20)))
 async def chat(websocket: WebSocket) -> None:
     await websocket.accept()
     async for message in websocket.iter_text():

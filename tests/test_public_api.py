@@ -36,9 +36,9 @@ PLACES = {
     "trunkline.responses": "FileResponse HTMLResponse JSONResponse PlainTextResponse RedirectResponse Response",
     "trunkline.dependencies": "Cookie Depends DependencyError Header Path Query",
     "trunkline.exceptions": "HTTPException RequestValidationError WebSocketException WebSocketRequestValidationError",
-    "trunkline.limits": "LimitError Limits",
     "trunkline.security": "BearerToken CookieToken FirstOf Forbidden OriginMiddleware QueryToken SubprotocolToken "
     "TokenSource Unauthorized origin_allowed",
+    "trunkline.limits": "LimitError Limits Rate",
     "trunkline.testclient": "TestClient WebSocketDenialResponse WebSocketTestSession",
     "trunkline.testing": "connect",
     "trunkline.status": "WS_1000_NORMAL_CLOSURE HTTP_200_OK",

@@ -1,5 +1,6 @@
 """The size of messages: whose limit holds, what is counted, and how a connection ends that goes beyond it."""
 
+import asyncio
 import math
 from typing import Any
 
@@ -153,6 +154,25 @@ async def test_a_client_that_reads_nothing_keeps_nobody_for_long(asgi_client: As
     asgi_client.peer.stalls()
     asgi_client.says("x" * 11)
     assert await asgi_client.end() is None
+
+
+async def test_a_receiver_that_is_cancelled_while_it_closes_does_not_keep_the_connection_open(
+    asgi_client: AsgiClient,
+) -> None:
+    async def endpoint(websocket: WebSocket) -> None:
+        await websocket.accept()
+        asgi_client.peer.stalls()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await websocket.receive_text()
+        asgi_client.peer.resumes()
+
+    app = App()
+    app.websocket("/", limits=TEN)(endpoint)
+    await asgi_client.open(app)
+    asgi_client.says("x" * 11)
+    assert await asgi_client.end() is None
+    await ends_with_1009(asgi_client)
 
 
 async def test_after_our_own_close_nothing_is_closed_again(asgi_client: AsgiClient) -> None:

@@ -1,4 +1,4 @@
-"""Limits of WebSockets: how large a message may be.
+"""Limits of WebSockets: how large a message may be, and how many may come.
 
     app = App(limits=Limits(max_message=64 * 1024))
 
@@ -11,6 +11,8 @@ by field. Where nothing is said nothing is checked, and nothing stands between a
 
 from __future__ import annotations
 
-from trunkline.limits._limits import LimitError, Limits
+from trunkline.limits._bucket import Rate
+from trunkline.limits._errors import LimitError
+from trunkline.limits._limits import Limits
 
-__all__ = ["LimitError", "Limits"]
+__all__ = ["LimitError", "Limits", "Rate"]

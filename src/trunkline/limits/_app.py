@@ -1,7 +1,8 @@
 """An ASGI application whose WebSockets keep to limits.
 
-Our engine keeps them itself, as settings of the connection: then nothing stands between it and the application. On any
-other server a `LimitedChannel` does.
+Our engine keeps to some of them itself, as settings of the connection: then nothing stands between it and the
+application. For the others its Line is replaced by one that counts, and on any other server a `LimitedChannel` stands
+in between.
 """
 
 from __future__ import annotations
@@ -10,13 +11,18 @@ import math
 import sys
 from typing import TYPE_CHECKING, Any
 
+import anyio
+
 from trunkline.limits._channel import LimitedChannel
+from trunkline.limits._line import LimitedLine, with_line
+from trunkline.limits._meter import Meter
 from trunkline.line import line_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from trunkline.limits._limits import Limits
+    from trunkline.line import Line
     from trunkline.types import ASGIApp, Receive, Scope, Send
 
 __all__ = ["limited"]
@@ -30,19 +36,19 @@ def limited(app: ASGIApp, limits: Limits) -> ASGIApp:
         limits: The limits.
     """
     settings = _engine_settings(limits)
-    if not settings:
+    if not settings and not limits.rates:
         return app
-    max_message = None if limits.max_message in (None, math.inf) else settings["max_message"]
+    counted = _Counted(app, limits)
 
     def call(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "websocket":
             return app(scope, receive, send)
         line = line_of(scope)
-        if line is None:
-            channel = LimitedChannel(receive, send, max_message)
-            return app(scope, channel.receive, channel.send)
-        line.configure(**settings)
-        return app(scope, receive, send)
+        if line is not None:
+            line.configure(**settings)
+            if not limits.rates:
+                return app(scope, receive, send)
+        return counted.call(scope, receive, send, line)
 
     return call
 
@@ -52,3 +58,25 @@ def _engine_settings(limits: Limits) -> dict[str, Any]:
     if limits.max_message is None:
         return {}
     return {"max_message": sys.maxsize if limits.max_message == math.inf else limits.max_message}
+
+
+class _Counted:
+    """An application whose messages are counted between it and the server."""
+
+    def __init__(self, app: ASGIApp, limits: Limits) -> None:
+        self._app = app
+        self._limits = limits
+        self._max_message = math.inf if limits.max_message is None else limits.max_message
+
+    async def call(self, scope: Scope, receive: Receive, send: Send, line: Line | None) -> None:
+        # A frame of its own, so that nobody takes the way to the server for a straight one.
+        meter = Meter(self._limits, anyio.current_time()) if self._limits.rates else None
+        if line is not None and meter is not None and receive is line.receive:
+            counting = LimitedLine(line, meter)
+            try:
+                await self._app(with_line(scope, counting), counting.receive, send)
+            finally:
+                counting.stop()
+        else:
+            channel = LimitedChannel(receive, send, self._max_message, meter)
+            await self._app(scope, channel.receive, channel.send)

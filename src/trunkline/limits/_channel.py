@@ -12,16 +12,20 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from trunkline.limits._meter import size_of
 from trunkline.states import CloseInfo
-from trunkline.status import WS_1009_MESSAGE_TOO_BIG
+from trunkline.status import WS_1008_POLICY_VIOLATION, WS_1009_MESSAGE_TOO_BIG
 
 if TYPE_CHECKING:
+    from trunkline.limits._meter import Meter
     from trunkline.types import Message, Receive, Send
 
 __all__ = ["LimitedChannel"]
 
-# Seconds that the close frame may take to leave, so that a peer that reads nothing keeps nobody waiting.
+# Seconds that the close frame may take to leave.
 _LAST_WORD = 1.0
+# A message that comes in less has been waiting for the application.
+_AT_ONCE = 0.001
 
 
 class LimitedChannel:
@@ -30,27 +34,31 @@ class LimitedChannel:
     Args:
         receive: The server's.
         send: The server's.
-        max_message: Bytes of one message at most; None for no limit.
+        max_message: Bytes of one message at most.
+        meter: Who counts the messages, if somebody does.
     """
 
-    __slots__ = ("_end", "_is_open", "_max_message", "_receive", "_send")
+    __slots__ = ("_end", "_is_open", "_max_message", "_meter", "_receive", "_send")
 
-    def __init__(self, receive: Receive, send: Send, max_message: int | None) -> None:
+    def __init__(self, receive: Receive, send: Send, max_message: float, meter: Meter | None) -> None:
         self._receive = receive
         self._send = send
         self._max_message = max_message
+        self._meter = meter
         self._is_open = False
         self._end: CloseInfo | None = None
 
     async def receive(self) -> Message:
         """The server's next message, or the disconnect when a limit has ended the connection."""
         if self._end is None:
-            message = await self._receive()
-            if message["type"] == "websocket.receive":
-                await self._check(message)
+            message = await (self._receive() if self._meter is None else self._receive_in_time(self._meter))
+            if message["type"] == "websocket.receive" and self._is_open:
+                self._end = self._excess(message)
             if self._end is None:
                 return message
-        return {"type": "websocket.disconnect", "code": self._end.code, "reason": self._end.reason}
+        if self._is_open:
+            await self._close(self._end)
+        return {"type": "websocket.disconnect", **self._end._asdict()}
 
     async def send(self, message: Message) -> None:
         """Pass a message of the application on.
@@ -59,29 +67,36 @@ class LimitedChannel:
             OSError: A limit has ended the connection.
         """
         if self._end is not None:
-            raise OSError(f"the connection has been closed: {self._end.reason}")
+            if not self._is_open:
+                raise OSError(f"the connection has been closed: {self._end.reason}")
+            if message["type"] == "websocket.close":  # whoever was to close was cancelled
+                message = {**message, **self._end._asdict()}
         if message["type"] == "websocket.close":
             self._is_open = False
         await self._send(message)
         if message["type"] == "websocket.accept":
             self._is_open = True
 
-    async def _check(self, message: Message) -> None:
-        limit = self._max_message
-        if limit is not None and _is_larger(message, limit):
-            await self._close(CloseInfo(WS_1009_MESSAGE_TOO_BIG, f"a message has {limit} bytes at most"))
+    async def _receive_in_time(self, meter: Meter) -> Message:
+        delay = meter.delay(anyio.current_time())
+        if delay:
+            await anyio.sleep(delay)
+        began = anyio.current_time()
+        message = await self._receive()
+        if anyio.current_time() - began > _AT_ONCE:
+            meter.rest(anyio.current_time())
+        return message
+
+    def _excess(self, message: Message) -> CloseInfo | None:
+        """How a message ends the connection, if it goes beyond a limit."""
+        data: str | bytes = message.get("text") or message.get("bytes") or b""
+        if size_of(data) > self._max_message:
+            return CloseInfo(WS_1009_MESSAGE_TOO_BIG, f"a message has {self._max_message} bytes at most")
+        words = None if self._meter is None else self._meter.excess(data, anyio.current_time())
+        return None if words is None else CloseInfo(WS_1008_POLICY_VIOLATION, words)
 
     async def _close(self, info: CloseInfo) -> None:
-        if not self._is_open:
-            return
-        self._end = info
+        # A client that is gone, or reads nothing, keeps nobody.
         with anyio.move_on_after(_LAST_WORD), suppress(OSError):
-            await self._send({"type": "websocket.close", "code": info.code, "reason": info.reason})
-
-
-def _is_larger(message: Message, limit: int) -> bool:
-    text: str | None = message.get("text")
-    if text is None:
-        return len(message.get("bytes") or b"") > limit
-    # A character has 4 bytes at most (RFC 3629 section 3), so most texts need not be encoded to be told.
-    return len(text) > limit or (len(text) * 4 > limit and len(text.encode("utf-8", "surrogatepass")) > limit)
+            await self._send({"type": "websocket.close", **info._asdict()})
+        self._is_open = False
