@@ -60,9 +60,10 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_every_example_is_run_by_a_test(program: Path) -> None:
     if program.is_relative_to(ROOT / "examples" / "chat"):
         return  # served and driven by its own tests
-    runs = (ROOT / "tests" / "test_examples.py").read_text()
+    tests = ("test_examples.py", "integration/test_deployment.py")
+    runs = "".join((ROOT / "tests" / test).read_text() for test in tests)
     where = str(program.relative_to(ROOT / "examples"))
-    assert f'"{where}"' in runs or f'"{program.stem}:app"' in runs
+    assert any(text in runs for text in (f'"{where}"', f'"{program.stem}:app"', f'"{program.stem}.EngineWorker"'))
 
 
 @pytest.mark.parametrize("page", WRITTEN, ids=name)
