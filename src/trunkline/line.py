@@ -49,7 +49,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Hashable
+    from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable
     from contextvars import Context
 
     from trunkline.states import CloseInfo
@@ -147,6 +147,14 @@ class Line(Protocol):
 
     def write_frame(self, frame: bytes) -> bool:
         """Write a ready-made frame, for example one that many share, if it is welcome; whether it was."""
+
+    def write_frame_to(self, lines: Iterable[Any], frame: bytes) -> list[Any]:
+        """Write a ready-made frame to each of these Lines where it is welcome; those where it was not.
+
+        Args:
+            lines: Lines of this server and event loop, all with the `frame_key` of this one.
+            frame: What `make_frame` made for one of them.
+        """
 
     @property
     def frame_key(self) -> Hashable | None:

@@ -305,6 +305,65 @@ def test_a_write_that_is_not_welcome_writes_nothing(make: Make) -> None:
     run(test())
 
 
+def test_a_frame_for_many_is_gathered_by_all_to_whom_it_is_welcome(make: Make) -> None:
+    async def test() -> None:
+        first, full, reading, last = channels = [make() for _ in range(4)]
+        full.writable = False
+        reading._reading = True
+        assert first.write_frame_to(iter(channels), b"\x81\x01a") == [full]
+        await settle()
+        assert [bytes(channel._transport.written) for channel in (first, full, last)] == [
+            b"\x81\x01a",
+            b"",
+            b"\x81\x01a",
+        ]
+        assert not reading._transport.written, "it leaves behind the read"
+        reading.flush()
+        assert reading._transport.written == b"\x81\x01a"
+        assert first.write_frame_to([full], b"\x81\x01b") == [full]
+
+    run(test())
+
+
+def test_a_frame_for_many_fills_each_up_to_its_own_mark(make: Make) -> None:
+    async def test() -> None:
+        small, large = make(), make()
+        small._limit(SimpleNamespace(inbound_messages=1, inbound_bytes=1, high_water=5))
+        frames = [b"\x81\x01a", b"\x81\x01b", b"\x81\x01c"]
+        assert [small.write_frame_to([small, large], frame) for frame in frames] == [[], [], [small]]
+        await settle()
+        assert small._transport.written == b"".join(frames[:2])
+        assert large._transport.written == b"".join(frames)
+
+    run(test())
+
+
+def test_what_many_have_gathered_alike_leaves_as_one_object(make: Make) -> None:
+    async def test() -> None:
+        pieces: list[list[bytes]] = []
+
+        def recorded() -> Any:
+            channel = make()
+            own: list[bytes] = []
+            channel._transport.write = own.append
+            pieces.append(own)
+            return channel
+
+        channels = [recorded() for _ in range(4)]
+        for frame in (b"\x81\x01a", b"\x81\x01b"):
+            channels[0].write_frame_to(channels, frame)
+        channels[2].write_frame(b"\x81\x01c")
+        await settle()
+        assert pieces[2] == [b"\x81\x01a\x81\x01b\x81\x01c"]
+        assert pieces[0] == pieces[1] == pieces[3] == [b"\x81\x01a\x81\x01b"]
+        assert pieces[0][0] is pieces[1][0]
+        share = share_of(asyncio.get_running_loop())
+        assert share._joined_of is None
+        assert share._joined == b""
+
+    run(test())
+
+
 MODULES = ("tests/engine/test_connection.py", "tests/engine/test_protocol.py", "tests/test_websockets.py")
 
 

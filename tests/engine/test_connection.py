@@ -970,12 +970,12 @@ def test_all_that_write_in_one_tick_are_flushed_by_one_callback() -> None:
                     raise ValueError(self.name)
 
         for name in ("first", "bad", "last"):
-            share.flush_soon(Writer(name), loop)
+            share.flush_soon(loop, Writer(name))
         assert flushed == []
         await settle()
         assert flushed == ["first", "bad", "last"]
         assert reported == ["bad"]
-        share.flush_soon(Writer("next"), loop)
+        share.flush_soon(loop, Writer("next"))
         await settle()
         assert flushed[-1] == "next"
 

@@ -26,7 +26,7 @@ from trunkline.turn import Turn
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
     from contextvars import Context
 
     from trunkline.engine.deflate import Deflate
@@ -421,14 +421,33 @@ class Channel:
         self._put(data)
         return True
 
+    def write_frame_to(self, lines: Iterable[Channel], data: bytes) -> list[Channel]:
+        """Write a ready-made frame to all of these where it is welcome; those where it was not."""
+        refused = []
+        silent = []
+        for line in lines:
+            channel: Channel = line
+            if not channel.writable:
+                refused.append(channel)
+            elif channel._gather(data):
+                silent.append(channel)
+        if silent:
+            self._share.flush_soon(self._loop, *silent)
+        return refused
+
     def _put(self, data: bytes) -> None:
         """Gather a frame, welcome or not."""
-        if not self._out and not self._reading:
-            self._share.flush_soon(self, self._loop)
+        if self._gather(data):
+            self._share.flush_soon(self._loop, self)
+
+    def _gather(self, data: bytes) -> bool:
+        """Gather a frame; whether somebody must see to it that it leaves."""
+        silent = not self._out and not self._reading
         self._out.append(data)
         self._out_bytes += len(data)
         if self._out_bytes > self._high_water:
             self.writable = False
+        return silent
 
     def _put_large(self, data: bytes) -> None:
         """Write a binary message without another copy of it, behind what is gathered.
@@ -440,7 +459,7 @@ class Channel:
         written = self._out_bytes
         self.flush()
         if not written and not self._reading:
-            self._share.flush_soon(self, self._loop)
+            self._share.flush_soon(self._loop, self)
         self._transport.write(frame_header(BINARY, len(data)))
         self._transport.write(data)
         self._out_bytes = written + len(data)
@@ -451,7 +470,7 @@ class Channel:
         """Hand all that is gathered to the transport, in one write."""
         out = self._out
         if out:
-            self._transport.write(out[0] if len(out) == 1 else b"".join(out))
+            self._transport.write(out[0] if len(out) == 1 else self._share.join(out))
             out.clear()
         self._out_bytes = 0
         self.writable = self.speaking and not self._write_paused

@@ -1,5 +1,8 @@
 # The types with which _channel.py is compiled.
 
+cimport cython
+
+
 cdef class Channel
 
 
@@ -56,6 +59,9 @@ cdef class Channel:
     cpdef write_text(self, data)
     cpdef write_bytes(self, data)
     cpdef write_frame(self, data)
+    @cython.locals(channel=Channel, refused=list, silent=list)
+    cpdef write_frame_to(self, lines, data)
     cpdef _put(self, data)
+    cpdef bint _gather(self, data) except -1
     cpdef _put_large(self, data)
     cpdef flush(self)

@@ -321,11 +321,9 @@ class Room:
     def _deliver_to_all(self, encoded: Encoded) -> None:
         busy: list[Membership] = []
         for group in self._lines.values():
-            frame = encoded.frame(next(iter(group)))
+            line = next(iter(group))
             self.deliveries += len(group)
-            for line in group:
-                if not line.write_frame(frame):
-                    busy.append(group[line])
+            busy += [group[busy_one] for busy_one in line.write_frame_to(group, encoded.frame(line))]
         busy += self._others.values()
         self.deliveries += len(self._others)
         for member in busy:
