@@ -1,9 +1,25 @@
 """An application with authentication in every form, for tests on real servers."""
 
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Annotated
 
+import anyio
+
 from trunkline import App, Depends, WebSocket
-from trunkline.security import BearerToken, CookieToken, FirstOf, Forbidden, QueryToken, SubprotocolToken, Unauthorized
+from trunkline.endpoints import WebSocketEndpoint
+from trunkline.security import (
+    Authentication,
+    BearerToken,
+    CookieToken,
+    FirstOf,
+    Forbidden,
+    QueryToken,
+    SubprotocolToken,
+    Unauthorized,
+    get_authentication,
+)
 
 app = App()
 
@@ -35,3 +51,51 @@ async def feed(websocket: WebSocket, user: User) -> None:
             raise Forbidden("not any more")
         if message == "fail":
             raise RuntimeError("the endpoint fails")
+
+
+@dataclass
+class Guest:
+    """Somebody whose token says for how many seconds it holds, `secret-0.2`."""
+
+    expires_at: float
+
+
+def guest_of(token: str) -> Guest:
+    return Guest(time.time() + float(token.removeprefix("secret-")))
+
+
+guest = Authentication(QueryToken(), guest_of)
+Guarded = Depends(guest)
+
+
+@app.websocket("/expiring/raw", dependencies=[Guarded])
+async def raw(websocket: WebSocket) -> None:
+    await websocket.accept()
+    while True:
+        get_authentication(websocket).renew(guest_of(await websocket.receive_text()))
+        await websocket.send_text("renewed")
+
+
+@app.listener("/expiring/listener")
+def listener(message: str, websocket: WebSocket, guest: Annotated[Guest, Guarded]) -> str:
+    get_authentication(websocket).renew(guest_of(message))
+    return "renewed"
+
+
+@app.listener("/expiring/plain", dependencies=[Guarded])
+def plain(message: str) -> str:
+    return "renewed"
+
+
+@app.stream("/expiring/stream", dependencies=[Guarded])
+async def stream() -> AsyncIterator[str]:
+    yield "renewed"
+    await anyio.sleep_forever()
+
+
+class Class(WebSocketEndpoint):
+    async def on_receive(self, websocket: WebSocket, data: str) -> None:
+        await websocket.send_text("renewed")
+
+
+app.router.add_websocket_route("/expiring/class", Class, dependencies=[Guarded])

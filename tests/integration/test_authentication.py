@@ -45,8 +45,8 @@ def get(server: RunningServer, path: str, **headers: str) -> tuple[int, Any, Any
             return error.code, error.read().decode(), error.headers
 
 
-def feed(server: RunningServer, query: str = "", **options: Any) -> ClientConnection:
-    client: ClientConnection = connect(f"ws://{server.host}/feed{query}", proxy=None, **options)
+def feed(server: RunningServer, query: str = "", *, path: str = "/feed", **options: Any) -> ClientConnection:
+    client: ClientConnection = connect(f"ws://{server.host}{path}{query}", proxy=None, **options)
     return client
 
 
@@ -107,6 +107,22 @@ def test_one_who_is_refused_after_accept(server: RunningServer) -> None:
         assert closed_with(client) == (3003, "not any more")
 
 
+@pytest.mark.parametrize("kind", ["raw", "listener", "plain", "stream", "class"])
+def test_one_whose_authentication_expires(kind: str, server: RunningServer) -> None:
+    with feed(server, "?token=secret-0.2", path=f"/expiring/{kind}") as client:
+        assert closed_with(client) == (3000, "The authentication has expired")
+
+
+@pytest.mark.parametrize("kind", ["raw", "listener"])
+def test_one_whose_authentication_is_renewed(kind: str, server: RunningServer) -> None:
+    """By one that holds for long, and by one that has expired."""
+    with feed(server, "?token=secret-1000", path=f"/expiring/{kind}") as client:
+        client.send("secret-1000")
+        assert client.recv(timeout=10) == "renewed"
+        client.send("secret--1")
+        assert closed_with(client) == (3000, "The authentication has expired")
+
+
 @pytest.mark.parametrize("server", OURS, ids=lambda row: row.name, indirect=True)
 def test_tokens_are_not_in_the_log(server: RunningServer) -> None:
     server.mark()
@@ -120,6 +136,8 @@ def test_tokens_are_not_in_the_log(server: RunningServer) -> None:
     for query in ("?token=secret-eve", "?token=secret-anna&token=secret-bob"):
         with contextlib.suppress(InvalidStatus), feed(server, query):
             pass
+    with feed(server, "?token=secret-0.05", path="/expiring/raw") as client:
+        closed_with(client)
     log = server.since_mark()
     assert '"GET /me HTTP/1.1" 200' in log
     assert '"WebSocket /feed" [accepted]' in log

@@ -18,10 +18,12 @@ nobody.
 **Users.** A token says who somebody is. Where it comes is a `TokenSource`, each a dependency of HTTP and WebSocket
 routes alike: `BearerToken`, `CookieToken`, `QueryToken`, `SubprotocolToken`; `FirstOf` takes the first that is present.
 
-    token = FirstOf(BearerToken(), CookieToken("session"))
+An `Authentication` makes a principal of it, by a function of yours, and ends a WebSocket when that expires.
+
+    authentication = Authentication(FirstOf(BearerToken(), CookieToken("session")), verify)
 
     @app.websocket("/feed")
-    async def feed(websocket: WebSocket, token: Annotated[str, Depends(token)]) -> None: ...
+    async def feed(websocket: WebSocket, user: Annotated[User, Depends(authentication)]) -> None: ...
 
 `Unauthorized` and `Forbidden` refuse: with 401 and 403 before accept (a server without denial responses makes 403 of
 both), with the close codes 3000 and 3003 after it. What a token is never stands in a log, a close reason or an error.
@@ -29,6 +31,7 @@ both), with the close codes 3000 and 3003 after it. What a token is never stands
 
 from __future__ import annotations
 
+from trunkline.security._authentication import Authenticated, Authentication, get_authentication
 from trunkline.security._errors import Forbidden, Unauthorized
 from trunkline.security._origins import (
     OriginMiddleware,
@@ -40,6 +43,8 @@ from trunkline.security._origins import (
 from trunkline.security._tokens import BearerToken, CookieToken, FirstOf, QueryToken, SubprotocolToken, TokenSource
 
 __all__ = [
+    "Authenticated",
+    "Authentication",
     "BearerToken",
     "CookieToken",
     "FirstOf",
@@ -52,5 +57,6 @@ __all__ = [
     "TokenSource",
     "TrustedProxies",
     "Unauthorized",
+    "get_authentication",
     "origin_allowed",
 ]
