@@ -72,7 +72,7 @@ class LinePeer:
             called.set_result((scope, receive, send))
             await asyncio.Event().wait()
 
-        config = Config(app, log_level="critical", ws_ping_interval=None)
+        config = Config(app, log_config=None, log_level="critical", ws_ping_interval=None)
         config.load()
         config.loaded_app = app
         self._protocol = WebSocketProtocol(config, ServerState(), {})
