@@ -17,7 +17,7 @@ import fastapi
 import fastapi.exceptions
 import starlette.requests
 from hypothesis import example, given, settings, strategies as st
-from pydantic import BaseModel, Field
+from pydantic import AliasChoices, BaseModel, Field, Json
 
 import trunkline
 import trunkline.exceptions
@@ -26,6 +26,7 @@ from trunkline.routing import Route
 
 NAMES = ["a", "b_c", "item"]
 ALIASES = [None, None, "x", "X-Y", "b-c"]
+VALIDATION_ALIASES = [None, None, None, "x", AliasChoices("X-Y", "b_c"), AliasChoices("limit", "item", "x")]
 VALUES = ["1", "0", "-7", "1.5", "true", "abc", "", "a", " 3 ", "1e3", "[1]", "None", "ü", "99999999999999999999"]
 
 
@@ -47,6 +48,26 @@ class Allowing(BaseModel):
     a: float = 0
 
 
+class Choosing(BaseModel):
+    model_config = {"extra": "forbid"}
+    b_c: int = Field(1, validation_alias=AliasChoices("x", "b_c", "other"))
+    tags: list[int] = Field([], validation_alias=AliasChoices("item", "a"))
+
+
+class ByName(BaseModel):
+    model_config = {"extra": "allow", "populate_by_name": True}
+    b_c: int = Field(1, alias="x")
+
+
+class ByNameOnly(BaseModel):
+    model_config = {"validate_by_alias": False, "validate_by_name": True}
+    b_c: int = Field(1, alias="x")
+
+
+class Holding(BaseModel):
+    item: Json[list[int]]
+
+
 # Types, each with defaults that fit, and with constraints that its values can be compared with.
 SCALARS: list[tuple[Any, list[Any], list[dict[str, Any]]]] = [
     (int, [0, 7], [{}, {"ge": 1}, {"gt": 1, "lt": 10}, {"multiple_of": 3}]),
@@ -56,11 +77,12 @@ SCALARS: list[tuple[Any, list[Any], list[dict[str, Any]]]] = [
     (Literal["a", "1"], ["a"], [{}]),
     (int | None, [None, 3], [{}, {"ge": 1}]),
     (str | None, [None], [{}, {"min_length": 2}]),
-    (int | str, [1], [{}]),
+    (int | str, [1], [{}, {"union_mode": "left_to_right"}]),
     (Annotated[int, Field(gt=0)], [1], [{}, {"lt": 5}]),
 ]
 SEQUENCES: list[tuple[Any, list[Any], list[dict[str, Any]]]] = [
-    (list[int], [[], [1, 2]], [{}, {"min_length": 2}]),
+    (list[int], [[], [1, 2]], [{}, {"min_length": 2}, {"fail_fast": True}]),
+    (Json[list[int]], [[1]], [{}]),
     (list[str] | None, [None, ["a"]], [{}]),
     (tuple[int, ...], [(1,)], [{}]),
     (set[str], [{"a"}], [{"max_length": 1}, {}]),
@@ -70,6 +92,11 @@ MODELS: list[tuple[Any, list[Any], list[dict[str, Any]]]] = [
     (Filter, [], [{}]),
     (Forbidding, [], [{}]),
     (Allowing, [], [{}]),
+    (Choosing, [], [{}]),
+    (ByName, [], [{}]),
+    (ByNameOnly, [], [{}]),
+    (Holding, [], [{}]),
+    (Choosing | None, [None], [{}]),
     (Filter | None, [None], [{}]),
     (Forbidding | None, [None], [{}]),
 ]
@@ -115,6 +142,9 @@ def specs(draw: Any, names: list[str], path: str) -> list[Spec]:
         alias = draw(st.sampled_from(ALIASES))
         if alias is not None and place and place != "Path" and not is_model:
             chosen["alias"] = alias
+        validation_alias = draw(st.sampled_from(VALIDATION_ALIASES))
+        if validation_alias is not None and place and place != "Path" and not is_model:
+            chosen["validation_alias"] = validation_alias
         if place == "Header" and draw(st.booleans()):
             chosen["convert_underscores"] = False
         if place == "Path" and draw(st.booleans()):
@@ -195,7 +225,11 @@ segments = st.lists(st.sampled_from([value for value in VALUES if value.strip()]
 FOUND = Spec("item", "Cookie", Filter, REQUIRED, {}, True)  # an empty cookie for a list, seen once in many runs
 
 
+JSON = Spec("item", "Query", Json[list[int]], REQUIRED, {}, True)  # an empty one is none
+
+
 @given(cases(), pairs, pairs, pairs, segments)
+@example(("/", [JSON], []), [("item", "")], [], [], ["1", "1"])
 @example(("/", [FOUND], []), [], [], [("tags", ""), ("needed", "1")], ["1", "1"])
 @settings(max_examples=300, deadline=None)
 def test_values_and_errors_are_those_of_fastapi(case: Any, query: Any, headers: Any, cookies: Any, values: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import fastapi
 import pytest
 import starlette.requests
-from pydantic import BaseModel, Field
+from pydantic import AliasChoices, AliasPath, BaseModel, Field
 
 from trunkline import App, Cookie, Depends, Header, HTTPConnection, Path, Query, Request, Router, WebSocket
 from trunkline.dependencies import DependencyError
@@ -260,6 +260,31 @@ def test_two_classes_of_connections_that_have_nothing_in_common() -> None:
     assert WebSocketRoute("/", fitting).endpoint is fitting
 
 
+class InParts(BaseModel):
+    first: str = Field(validation_alias=AliasPath("names", 0))
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        Annotated[InParts, Query()],
+        Annotated[str, Query(validation_alias=AliasChoices("name", AliasPath("names", 0)))],
+    ],
+)
+def test_an_alias_that_leads_into_a_value(annotation: Any) -> None:
+    async def endpoint(websocket: WebSocket, q: Any) -> None: ...
+
+    endpoint.__annotations__["q"] = annotation
+    with pytest.raises(DependencyError, match="write AliasChoices of names"):
+        WebSocketRoute("/", endpoint)
+
+
+@pytest.mark.parametrize(("option", "instead"), [("regex", "pattern="), ("example", "examples=")])
+def test_the_options_that_fastapi_has_renamed(option: str, instead: str) -> None:
+    with pytest.raises(DependencyError, match=f"has no option '{option}'; write {instead}"):
+        Query(**{option: "a"})  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("endpoint", [lambda: None, one])
 def test_a_websocket_that_nobody_could_accept(endpoint: Any) -> None:
     with pytest.raises(EndpointError, match="nobody could accept it; write `websocket: WebSocket`"):
@@ -273,7 +298,7 @@ def test_a_dependency_alone_may_take_the_websocket() -> None:
 
 
 def test_a_route_of_ones_own_cannot_have_dependencies_of_its_router() -> None:
-    with pytest.raises(RouteError, match="or give it the dependencies itself"):
+    with pytest.raises(RouteError, match="or give it the dependencies and limits itself"):
         Router([BaseRoute()], dependencies=[Depends(one)])
 
 

@@ -1,10 +1,12 @@
 """The three kinds of endpoints with all that a route may say of them, for tests in memory and on real servers."""
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import msgspec
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
+from typing_extensions import TypedDict
 
 from tests.contracts.wrapped import without_line
 from trunkline import App, Depends, HTTPConnection, HTTPException, Router, WebSocket, WebSocketException
@@ -118,6 +120,28 @@ class Say(BaseModel):
     text: str
 
 
+class JoinDict(TypedDict):
+    type: Literal["join"]
+    room: str
+
+
+class SayDict(TypedDict):
+    type: Literal["say"]
+    text: str
+
+
+@dataclass
+class JoinData:
+    room: str
+    type: Literal["join"] = "join"
+
+
+@dataclass
+class SayData:
+    text: str
+    type: Literal["say"] = "say"
+
+
 class Move(msgspec.Struct, tag="move"):
     x: int
 
@@ -169,6 +193,17 @@ SETTINGS: dict[str, MessageSettings | None] = {
 for name, settings in SETTINGS.items():
     talking = Router()
     add_typed(talking, Join | Say, settings)
+    app.include_router(talking, f"/{name}")
+
+UNIONS: dict[str, Any] = {
+    "models": Join | Say,
+    "declared": Annotated[Join | Say, Field(discriminator="type")],
+    "dictionaries": JoinDict | SayDict,
+    "dataclasses": JoinData | SayData,
+}
+for name, union in UNIONS.items():
+    talking = Router()
+    add_typed(talking, union)
     app.include_router(talking, f"/{name}")
 
 mapped = Router(messages=MessageSettings(invalid="raise"), exception_handlers={InvalidMessage: 4422})

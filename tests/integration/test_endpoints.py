@@ -107,6 +107,16 @@ def test_an_invalid_message_is_answered_and_the_endpoint_goes_on(run: Callable[[
 
 
 @pytest.mark.parametrize("kind", TYPED)
+@pytest.mark.parametrize("union", ["models", "declared", "dictionaries", "dataclasses"])
+def test_a_union_is_told_apart_by_its_tag(run: Callable[[Case], Outcome], kind: str, union: str) -> None:
+    steps = send('{"type":"shout"}'), send('{"type":"say"}'), send("{}"), send(SAY), receive(4), *ENDS
+    outcome = run(case(f"/{union}/{kind}", *steps))
+    *errors, value = answers(outcome)
+    assert errors == [["union_tag_invalid"], ["missing"], ["union_tag_not_found"]]
+    assert value == {"type": "say", "text": "hü"}
+
+
+@pytest.mark.parametrize("kind", TYPED)
 @pytest.mark.parametrize(
     ("level", "data", "closed"),
     [

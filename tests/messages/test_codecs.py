@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import typing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from uuid import UUID  # noqa: TC003  # msgspec reads the annotations
@@ -19,6 +20,7 @@ from tests.messages.vocabulary import (
     LANGUAGES,
     DataJoin,
     DictJoin,
+    DictLeave,
     Language,
     ModelJoin,
     ModelLeave,
@@ -534,13 +536,14 @@ class AlsoUntagged(msgspec.Struct):
             r"must be tagged.*; give each a tag: class Join\(msgspec.Struct, tag='join'\)",
         ),
         (Untagged | AlsoUntagged, "msgpack", "give each a tag"),
-        (StructJoin | DataJoin, "json", "may not contain more than one dict-like type.*; use Structs"),
+        (StructJoin | DataJoin, "json", "may not contain more than one dict-like type.*; write all of them as Structs"),
         (
             ModelJoin,
             "msgpack",
             "the codec 'msgpack' can decode, but got .*ModelJoin.*it does not know ModelJoin; use Structs",
         ),
         (ModelJoin | ModelSay, "msgpack", "may not contain more than one custom type"),
+        (DictJoin | DictLeave, "msgpack", "more than one TypedDict type.*; write all of them as Structs"),
         (StructHasAModel, "json", "it does not know ModelJoin"),
         (HasAModel, "json-msgspec", "it does not know ModelJoin"),
         (StructJoin, "json-pydantic", "expected a type that pydantic can validate, but got .*StructJoin"),
@@ -613,6 +616,9 @@ class Free(BaseModel):
     [
         (Ping | Pong, '{"op":"bang"}', "union_tag_invalid"),
         (Ping | Pong, "{}", "union_tag_not_found"),
+        (DictJoin | DictLeave, '{"type":"bang"}', "union_tag_invalid"),
+        (DictJoin | DictLeave, '{"type":"join"}', "missing"),
+        (DataJoin | DictLeave | Pong, '{"type":"bang"}', "union_tag_invalid"),
         (Ping | None, "{}", None),
         (Ping | Free, '{"anything":"a"}', None),
         (Ping | Aliased, '{"o":"aliased"}', None),
@@ -635,6 +641,22 @@ def test_what_a_union_says_of_itself_counts() -> None:
         Annotated[Ping, Tag("1")] | Annotated[Pong, Tag("2")], Discriminator(lambda value: value["kind"])
     ]
     assert codec_for(tagged).decode('{"kind":"2"}') == Pong()
+
+
+class PlainJoin(typing.TypedDict):
+    type: Literal["join"]
+
+
+class PlainLeave(typing.TypedDict):
+    type: Literal["leave"]
+
+
+def test_a_typed_dict_of_the_standard_library() -> None:
+    if sys.version_info >= (3, 12):
+        assert codec_for(PlainJoin | PlainLeave).decode('{"type":"leave"}') == {"type": "leave"}
+        return
+    with pytest.raises(CodecError, match=r"write `from typing_extensions import TypedDict`$"):
+        codec_for(PlainJoin | PlainLeave)
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="the statement `type` is new in Python 3.12")

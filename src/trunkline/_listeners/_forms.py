@@ -17,7 +17,7 @@ from trunkline.dependencies._arguments import is_left_to_caller
 from trunkline.dependencies._plan import Plan, Recipe
 from trunkline.dependencies._signatures import EMPTY, described, parameters_of
 from trunkline.endpoints import EndpointError, is_function
-from trunkline.messages._shape import members
+from trunkline.messages._shape import is_typed_dict, members
 from trunkline.status import WS_1011_INTERNAL_ERROR
 
 if TYPE_CHECKING:
@@ -267,8 +267,7 @@ def _dispatch(cls: type[Any], handlers: Mapping[str, Any]) -> dict[type, str]:
     names: dict[type, str] = {}
     for name, type_ in handlers.items():
         for kind in members(type_):
-            # A TypedDict, of `typing` or of `typing_extensions`, has a `__total__`; its values are dictionaries.
-            if not isinstance(kind, type) or hasattr(kind, "__total__"):
+            if not isinstance(kind, type) or is_typed_dict(kind):
                 raise EndpointError(
                     f"the methods of a listener class are told apart by the classes of their messages, but {name} of "
                     f"{described(cls)} takes {kind!r}, of which there are no instances; use a class, or one method"

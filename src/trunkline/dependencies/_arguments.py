@@ -17,6 +17,7 @@ from trunkline.dependencies._markers import Dependency, DependencyError, Paramet
 from trunkline.dependencies._pydantic import (
     UnknownType,
     is_field,
+    is_json,
     is_scalar,
     is_sequence_of_scalars,
     model_of,
@@ -224,9 +225,11 @@ def _field(
         raise _error(given, call, f"is a part of the path and cannot be a {marker.place} parameter; rename one of them")
     if marker is None:
         marker = _unmarked(given, call, bare, in_path)
-    _check_shape(given, call, bare, marker)
-    model = None if marker.place == "path" else model_of(bare)
+    if is_json(annotation):
+        bare = str  # that is what comes, whatever is in it
     try:
+        _check_shape(given, call, bare, marker)
+        model = None if marker.place == "path" else model_of(bare)
         if model is not None:
             return GroupField(given.name, annotation, marker, model)
         return Field(given.name, annotation, marker)

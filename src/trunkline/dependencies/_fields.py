@@ -9,7 +9,16 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any, Final
 
-from trunkline.dependencies._pydantic import Invalid, errors_of, is_sequence, missing, options_of, validator
+from trunkline.dependencies._pydantic import (
+    Invalid,
+    errors_of,
+    is_json,
+    is_sequence,
+    missing,
+    names_of,
+    options_of,
+    validator,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -55,17 +64,29 @@ class Field:
         UnknownType: pydantic cannot make such a value.
     """
 
-    __slots__ = ("attribute", "has_several", "is_sequence", "key", "loc", "make_default", "name", "place", "validate")
+    __slots__ = (
+        "attribute",
+        "has_several",
+        "is_sequence",
+        "key",
+        "loc",
+        "make_default",
+        "name",
+        "other_keys",
+        "place",
+        "validate",
+    )
     validate: Callable[[Any], Any] | None
 
     def __init__(self, name: str, annotation: Any, parameter: Parameter) -> None:
         self.name = name
         self.place = parameter.place
         self.attribute = ATTRIBUTES[parameter.place]
-        self.key = parameter.alias or (name.replace("_", "-") if parameter.convert_underscores else name)
+        own = parameter.alias or (name.replace("_", "-") if parameter.convert_underscores else name)
+        self.key, *self.other_keys = names_of(parameter.validation_alias) or (own,)
         self.loc: tuple[str, ...] = (parameter.place, self.key)
         self.is_sequence = is_sequence(annotation)
-        self.has_several = parameter.place in _WITH_SEVERAL_VALUES
+        self.has_several = parameter.place in _WITH_SEVERAL_VALUES and not is_json(annotation)
         self.validate = validator(annotation, parameter.constraints)
         self.make_default = _maker(parameter)
         if parameter.validates_default and self.make_default is not None:
@@ -77,20 +98,24 @@ class Field:
     def read(self, connection: Any, errors: Errors) -> Any:
         """The value on this connection, or `FAILED`."""
         values = getattr(connection, self.attribute)
-        raw = values.getlist(self.key) if self.is_sequence and self.has_several else values.get(self.key)
-        return self.convert(raw, errors)
+        key, loc = self.key, self.loc
+        if self.other_keys and key not in values:
+            key = next((other for other in self.other_keys if other in values), key)
+            loc = (self.place, key)
+        raw = values.getlist(key) if self.is_sequence and self.has_several else values.get(key)
+        return self.convert(raw, loc, errors)
 
-    def convert(self, raw: Any, errors: Errors) -> Any:
+    def convert(self, raw: Any, loc: tuple[str, ...], errors: Errors) -> Any:
         """The value for what came, which may be nothing."""
         try:
             if raw is None or (self.is_sequence and not raw):
                 if self.make_default is None:
-                    errors += missing(self.loc)
+                    errors += missing(loc)
                     return FAILED
                 return self.make_default()
             return raw if self.validate is None else self.validate(raw)
         except Invalid as invalid:
-            errors += errors_of(invalid, self.loc)
+            errors += errors_of(invalid, loc)
             return FAILED
 
 
@@ -104,7 +129,7 @@ class GroupField(Field):
         model: The model.
     """
 
-    __slots__ = ("is_optional", "keys", "model")
+    __slots__ = ("fields", "is_optional", "model")
 
     def __init__(self, name: str, annotation: Any, parameter: Parameter, model: Model) -> None:
         super().__init__(name, annotation, parameter)
@@ -112,14 +137,15 @@ class GroupField(Field):
         self.is_sequence = False
         self.model = model
         self.is_optional = type(None) in options_of(annotation)
-        # What the model calls a field, what the connection calls it, and whether it is a list.
-        self.keys = [
+        # Of each field what the model and what the connection call it, whether it is a list, and one of several values.
+        self.fields = [
             (
-                field.alias,
-                field.alias.replace("_", "-")
-                if parameter.convert_underscores and field.alias == field.name
-                else field.alias,
+                [
+                    (alias, alias.replace("_", "-") if is_name and parameter.convert_underscores else alias)
+                    for alias, is_name in field.aliases
+                ],
                 field.is_sequence,
+                field.is_sequence and self.has_several and not field.is_json,
             )
             for field in model.fields
         ]
@@ -127,34 +153,40 @@ class GroupField(Field):
     def read(self, connection: Any, errors: Errors) -> Any:
         values = getattr(connection, self.attribute)
         raw: dict[str, Any] = {}
-        has_own = False
-        for alias, key, is_list in self.keys:
+        own: dict[str, str] = {}  # the field's name in the model for each key that counts
+        for names, is_list, has_several in self.fields:
+            alias, key = next((pair for pair in names if pair[1] in values), names[0])
+            own[key] = alias
             if key in values:
-                has_own = True
-                value = values.getlist(key) if is_list and self.has_several else values[key]
+                value = values.getlist(key) if has_several else values[key]
                 if value or not is_list:
                     raw[alias] = value
-        raw |= self._others(values)
+        has_own = any(key in values for names, *_ in self.fields for _, key in names)
+        raw |= self._others(values, own)
         if self.is_optional and not has_own and not (self.model.takes_others and raw):
-            return self.convert(None, errors)
+            return self.convert(None, self.loc, errors)
         found: Errors = []
-        value = self.convert(raw, found)
-        errors += [self._renamed(error) for error in found] if self.place == "header" else found
+        value = self.convert(raw, self.loc, found)
+        errors += [self._renamed(error, own) for error in found] if self.place == "header" else found
         return value
 
-    def _others(self, values: Any) -> dict[str, Any]:
+    def _others(self, values: Any, own: Mapping[str, str]) -> dict[str, Any]:
         """What came beside the model's fields, which the model ignores, takes or refuses."""
-        own = {name.lower() if self.place == "header" else name for pair in self.keys for name in pair[:2]}
+        taken = set(own)
+        if self.place == "header":
+            # A header whose name is the field's own, unconverted, is none of the others.
+            taken = {key.lower() for key in own}
+            taken |= {alias.lower() for names, *_ in self.fields for alias, key in names if alias != key}
         others: dict[str, list[Any]] = {}
         for key, value in values.multi_items() if hasattr(values, "multi_items") else values.items():
-            if key not in own:
+            if key not in taken:
                 others.setdefault(key, []).append(value)
         return {key: found[0] if len(found) == 1 else found for key, found in others.items()}
 
-    def _renamed(self, error: dict[str, Any]) -> dict[str, Any]:
+    def _renamed(self, error: dict[str, Any], own: Mapping[str, str]) -> dict[str, Any]:
         """An error that names the header, as the client knows it, and not the field."""
         loc = error["loc"]
-        names = {alias: key for alias, key, _ in self.keys}
+        names = {alias: key for key, alias in own.items()}
         if len(loc) < 2 or not self.model.loc_by_alias or loc[1] not in names:
             return error
         return {**error, "loc": (loc[0], names[loc[1]], *loc[2:])}

@@ -57,7 +57,13 @@ class Constraints(TypedDict, total=False):
     max_length: int
     pattern: str | re.Pattern[str]
     strict: bool
+    discriminator: Any
+    union_mode: Literal["smart", "left_to_right"]
+    fail_fast: bool
     validate_default: bool
+    validation_alias: Any
+    serialization_alias: str
+    alias_priority: int
     title: str
     description: str
     examples: Sequence[Any]
@@ -68,9 +74,12 @@ class Constraints(TypedDict, total=False):
 
 
 _NO_CONSTRAINTS = {
-    "validate_default", "title", "description", "examples", "deprecated", "include_in_schema", "openapi_examples",
-    "json_schema_extra",
+    "validate_default", "validation_alias", "serialization_alias", "alias_priority", "title", "description", "examples",
+    "deprecated", "include_in_schema", "openapi_examples", "json_schema_extra",
 }  # fmt: skip
+
+# FastAPI's names of old, which it warns of.
+_RENAMED = {"regex": "pattern=...", "example": "examples=[...]"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,6 +97,11 @@ class Parameter:
     def constraints(self) -> dict[str, Any]:
         """What narrows the value, without what only describes it."""
         return {name: value for name, value in (self.options or {}).items() if name not in _NO_CONSTRAINTS}
+
+    @property
+    def validation_alias(self) -> Any:
+        """pydantic's word for the name or names, which goes before `alias`; None where it is not said."""
+        return (self.options or {}).get("validation_alias")
 
     @property
     def validates_default(self) -> bool:
@@ -154,7 +168,8 @@ def Path(
     Args:
         default: `...` only: a path has all of its parameters.
         alias: The name in the path, where it is not the parameter's.
-        options: Constraints and descriptions: `ge`, `le`, `min_length`, `pattern`, `title`, ...
+        options: Constraints and descriptions, as pydantic's `Field` takes them: `ge`, `le`, `min_length`, `pattern`,
+            `title`, ...; `validation_alias` with `AliasChoices` gives it several names.
 
     Raises:
         DependencyError: A default is given, or an option is none.
@@ -177,7 +192,8 @@ def Query(
         default: What it is when it does not come; left out or `...`, it must come.
         default_factory: Makes that value anew each time.
         alias: The name in the query string, where it is not the parameter's.
-        options: Constraints and descriptions: `ge`, `le`, `min_length`, `pattern`, `title`, ...
+        options: Constraints and descriptions, as pydantic's `Field` takes them: `ge`, `le`, `min_length`, `pattern`,
+            `title`, ...; `validation_alias` with `AliasChoices` gives it several names.
 
     Raises:
         DependencyError: Both a default and a factory are given, or an option is none.
@@ -200,7 +216,8 @@ def Header(
         default_factory: Makes that value anew each time.
         alias: The name of the header, where it is not the parameter's.
         convert_underscores: Whether `user_agent` means the header `user-agent`.
-        options: Constraints and descriptions: `ge`, `le`, `min_length`, `pattern`, `title`, ...
+        options: Constraints and descriptions, as pydantic's `Field` takes them: `ge`, `le`, `min_length`, `pattern`,
+            `title`, ...; `validation_alias` with `AliasChoices` gives it several names.
 
     Raises:
         DependencyError: Both a default and a factory are given, or an option is none.
@@ -221,7 +238,8 @@ def Cookie(
         default: What it is when it does not come; left out or `...`, it must come.
         default_factory: Makes that value anew each time.
         alias: The name of the cookie, where it is not the parameter's.
-        options: Constraints and descriptions: `ge`, `le`, `min_length`, `pattern`, `title`, ...
+        options: Constraints and descriptions, as pydantic's `Field` takes them: `ge`, `le`, `min_length`, `pattern`,
+            `title`, ...; `validation_alias` with `AliasChoices` gives it several names.
 
     Raises:
         DependencyError: Both a default and a factory are given, or an option is none.
@@ -239,8 +257,10 @@ def _parameter(
 ) -> Parameter:
     unknown = sorted(options.keys() - Constraints.__annotations__.keys())
     if unknown:
+        instead = _RENAMED.get(unknown[0])
         raise DependencyError(
-            f"{place.capitalize()} has no option {unknown[0]!r}; it takes {', '.join(Constraints.__annotations__)}"
+            f"{place.capitalize()} has no option {unknown[0]!r}; "
+            + (f"write {instead}" if instead else f"it takes {', '.join(Constraints.__annotations__)}")
         )
     if default is not ... and default_factory is not None:
         raise DependencyError(

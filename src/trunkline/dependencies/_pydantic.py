@@ -8,12 +8,24 @@ from collections.abc import Mapping, Sequence
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Union, get_args, get_origin
 
-from pydantic import BaseModel, Field, PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
+from pydantic import (
+    AliasChoices,
+    AliasPath,
+    BaseModel,
+    Field,
+    Json,
+    PydanticSchemaGenerationError,
+    PydanticUserError,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic.fields import FieldInfo
 from pydantic_core import SchemaError, to_jsonable_python
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+
+    from pydantic import ConfigDict
 
 Invalid = ValidationError
 Errors = list[dict[str, Any]]
@@ -102,6 +114,30 @@ def is_sequence(annotation: Any) -> bool:
     return any(_is_one_sequence(option) for option in options_of(annotation))
 
 
+def is_json(annotation: Any) -> bool:
+    """Whether a value comes as one text of JSON, also where it is a list: pydantic's `Json[...]`."""
+    return get_origin(annotation) is Annotated and _is_of_json(get_args(annotation)[1:])
+
+
+def _is_of_json(metadata: Iterable[Any]) -> bool:
+    return any(type(one) is Json for one in metadata)
+
+
+def names_of(validation_alias: Any) -> tuple[str, ...]:
+    """The names that a `validation_alias` stands for, the preferred one first; none for None.
+
+    Raises:
+        UnknownType: It has a path, of which a connection's values have no parts.
+    """
+    if validation_alias is None:
+        return ()
+    choices = validation_alias.choices if isinstance(validation_alias, AliasChoices) else [validation_alias]
+    names = tuple(name for name in choices if not isinstance(name, AliasPath))
+    if len(names) < len(choices):
+        raise UnknownType("an AliasPath leads into a value, which is one text here; write AliasChoices of names")
+    return names
+
+
 def is_scalar(annotation: Any) -> bool:
     """Whether no value of this type is a sequence, mapping, model or dataclass."""
     return all(
@@ -123,11 +159,17 @@ def is_sequence_of_scalars(annotation: Any) -> bool:
 
 
 class ModelField(NamedTuple):
-    """A field of a model that stands for several parameters."""
+    """A field of a model that stands for several parameters.
+
+    Attributes:
+        aliases: The names by which the model takes it, the preferred one first, each with whether it is a name in
+            Python, in which headers have dashes for underscores.
+    """
 
     name: str
-    alias: str
+    aliases: tuple[tuple[str, bool], ...]
     is_sequence: bool
+    is_json: bool
 
 
 class Model(NamedTuple):
@@ -139,18 +181,27 @@ class Model(NamedTuple):
 
 
 def model_of(annotation: Any) -> Model | None:
-    """The model that a parameter is, or may be beside None; None for any other type."""
+    """The model that a parameter is, or may be beside None; None for any other type.
+
+    Raises:
+        UnknownType: The alias of a field cannot be looked up on a connection.
+    """
     options = [option for option in options_of(annotation) if option is not type(None)]
     if len(options) != 1 or not _is_subclass(options[0], BaseModel):
         return None
     model = options[0]
-    fields = tuple(
-        ModelField(name, _alias(name, info), is_sequence(info.annotation)) for name, info in model.model_fields.items()
-    )
     config = model.model_config
+    fields = tuple(
+        ModelField(name, _aliases(name, info, config), is_sequence(info.annotation), _is_of_json(info.metadata))
+        for name, info in model.model_fields.items()
+    )
     return Model(fields, config.get("extra") in ("allow", "forbid"), config.get("loc_by_alias", True))
 
 
-def _alias(name: str, info: FieldInfo) -> str:
-    alias = info.validation_alias or info.alias
-    return alias if isinstance(alias, str) else name
+def _aliases(name: str, info: FieldInfo, config: ConfigDict) -> tuple[tuple[str, bool], ...]:
+    if config.get("validate_by_alias") is False:
+        return ((name, True),)
+    alias = info.validation_alias or info.alias or name
+    names = names_of(alias)
+    by_name = config.get("validate_by_name", config.get("populate_by_name", False)) and name not in names
+    return (*((one, one == name == alias) for one in names), *(((name, True),) if by_name else ()))

@@ -122,6 +122,8 @@ def _refusal(type_: Any, codec: str, reason: str) -> str:
     remedy = "use Structs, dataclasses and the types of the standard library"
     if "must be tagged" in reason:
         remedy = "give each a tag: class Join(msgspec.Struct, tag='join')"
+    elif "may not contain more than one" in reason:
+        remedy = "write all of them as Structs, each with a tag: class Join(msgspec.Struct, tag='join')"
     return f"expected a type that the codec {codec!r} can decode, but got {type_!r}: {reason}; {remedy}"
 
 

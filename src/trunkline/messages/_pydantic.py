@@ -75,7 +75,16 @@ def _compiled(type_: Any) -> tuple[Callable[..., Any], Callable[..., bytes]]:
     try:
         return _functions(type_)
     except _IMPOSSIBLE as error:
-        raise CodecError(f"expected a type that pydantic can validate, but got {type_!r}: {error}") from error
+        raise CodecError(f"expected a type that pydantic can validate, but got {type_!r}: {_why(error)}") from error
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, PydanticUserError) and error.code == "typed-dict-version":
+        return (
+            "before Python 3.12 a TypedDict of `typing` does not say all that is needed; write "
+            "`from typing_extensions import TypedDict`"
+        )
+    return error.message if isinstance(error, PydanticUserError) else str(error)
 
 
 def _functions(type_: Any) -> tuple[Callable[..., Any], Callable[..., bytes]]:

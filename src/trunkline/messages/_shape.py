@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-__all__ = ["classes", "members", "tag_field", "unaliased"]
+__all__ = ["classes", "is_typed_dict", "members", "tag_field", "unaliased"]
 
 
 def unaliased(type_: Any) -> Any:
@@ -20,6 +20,11 @@ def _bare(type_: Any) -> Any:
     """A type behind its aliases and annotations."""
     type_ = unaliased(type_)
     return _bare(get_args(type_)[0]) if get_origin(type_) is Annotated else type_
+
+
+def is_typed_dict(kind: Any) -> bool:
+    """Whether a class is a `TypedDict`, of `typing` or of `typing_extensions`: its values are dictionaries."""
+    return isinstance(kind, type) and hasattr(kind, "__total__")
 
 
 def members(type_: Any) -> list[Any]:
@@ -73,7 +78,7 @@ def _fields(kind: Any) -> dict[str, Any]:
     model_fields = getattr(kind, "model_fields", None)
     if model_fields is not None:  # pydantic's, which knows what the names in annotations meant where they were written
         return {name: field.annotation for name, field in model_fields.items()}
-    if not dataclasses.is_dataclass(kind) and not is_typeddict(kind):
+    if not dataclasses.is_dataclass(kind) and not is_typed_dict(kind):
         return {}
     try:
         return get_type_hints(kind)
