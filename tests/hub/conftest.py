@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.hub.redis_groups import RedisCluster, RedisSentinel
 from tests.hub.redis_server import RedisServer
 from trunkline.hub.brokers import Broker, MemoryBroker, MemoryServer
 from trunkline.hub.brokers.redis import RedisBroker
@@ -30,12 +31,28 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
     server.stop()
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(scope="session")
+def shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+    """A cluster for all tests that do it no harm."""
+    cluster = RedisCluster(tmp_path_factory.mktemp("cluster"))
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def shared_sentinel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisSentinel]:
+    """A master and its Sentinel for all tests that do them no harm."""
+    sentinel = RedisSentinel(tmp_path_factory.mktemp("sentinel"))
+    yield sentinel
+    sentinel.stop()
+
+
+@pytest.fixture(params=["memory", "redis", "sentinel", "cluster"])
 def new_broker(request: pytest.FixtureRequest) -> Callable[[], Broker]:
-    """Makes brokers on one server."""
+    """Makes brokers on one server, or one group of them."""
     if request.param == "memory":
         memory = MemoryServer()
         return lambda: MemoryBroker(memory)
-    redis: RedisServer = request.getfixturevalue("shared_redis")
-    redis.command("FLUSHALL")
-    return lambda: RedisBroker(redis.url)
+    servers: RedisServer | RedisSentinel | RedisCluster = request.getfixturevalue(f"shared_{request.param}")
+    servers.flush()
+    return lambda: RedisBroker(servers.url)

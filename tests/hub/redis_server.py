@@ -25,37 +25,39 @@ class RedisServer:
 
     Args:
         folder: Where it keeps its data.
+        options: What else its configuration says; underscores stand for hyphens.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **options: object) -> None:
         program = shutil.which("redis-server")
         if program is None:
             unavailable("redis-server is not installed: on Debian and Ubuntu, apt-get install redis-server")
         self._program = program
         self._folder = folder
+        self._options = {name.replace("_", "-"): str(value) for name, value in options.items()}
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.start()
 
     def start(self) -> None:
         """Start it, with the data that is in the folder."""
+        self._process = subprocess.Popen(self._command_line(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + DEADLINE
+        while not self._answers():
+            assert self._process.poll() is None, "redis-server does not start"
+            assert time.monotonic() < deadline, "redis-server does not answer"
+            time.sleep(0.01)
+
+    def _command_line(self) -> list[str]:
         options = {
             "port": str(self.port),
             "bind": "127.0.0.1",
             "dir": str(self._folder),
             "save": "",
             "loglevel": "warning",
+            **self._options,
         }
-        self._process = subprocess.Popen(
-            [self._program, *(part for name, value in options.items() for part in (f"--{name}", value))],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        deadline = time.monotonic() + DEADLINE
-        while not self._answers():
-            assert self._process.poll() is None, "redis-server does not start"
-            assert time.monotonic() < deadline, "redis-server does not answer"
-            time.sleep(0.01)
+        return [self._program, *(part for name, value in options.items() for part in (f"--{name}", *value.split(" ")))]
 
     def _answers(self) -> bool:
         try:
@@ -68,6 +70,10 @@ class RedisServer:
         with socket.create_connection(("127.0.0.1", self.port), timeout=DEADLINE) as connection:
             connection.sendall(" ".join(words).encode() + b"\r\n")
             return connection.recv(65536)
+
+    def flush(self) -> None:
+        """Forget all data."""
+        self.command("FLUSHALL")
 
     def save(self) -> None:
         """Write the data to the folder."""

@@ -109,6 +109,17 @@ async def test_who_no_longer_subscribes_hears_nothing_and_may_come_back(new_brok
             broker.unsubscribe("never subscribed")
 
 
+@pytest.mark.parametrize("topic", ["ä", "}", "{}", "a}b", "%7D", "100%", "room:*", "[a]?", "a b\n"])
+async def test_a_topic_may_have_any_name(new_broker: Callable[[], Broker], topic: str) -> None:
+    async with running(new_broker) as (broker, heard):
+        await broker.subscribe(topic)
+        position = await broker.publish(topic, text("x"), KEEP, "key", 10.0)
+        assert await heard.next() == (topic, text("x"), position)
+        await broker.hold(topic, {"a": "a"}, 60)
+        assert await broker.present(topic) == {"a": "a"}
+        assert await broker.topics() == {topic: 1}
+
+
 async def test_subscribing_many_topics_at_once(new_broker: Callable[[], Broker]) -> None:
     async with running(new_broker) as (broker, heard):
         await asyncio.gather(*(broker.subscribe(f"t{n}") for n in range(1200)))

@@ -201,7 +201,7 @@ async def test_a_subscriber_that_redis_drops_for_its_slowness_is_recovered(
                 payload = b"1 text  0\n" + b"x" * 100_000
                 # Synchronously: meanwhile the hub reads nothing.
                 for _ in range(100):
-                    blocking.eval(PUBLISH.text, 3, *keys, b"trunkline:c:t", payload, 10_000, 60, run_id, "e", 0)
+                    blocking.eval(PUBLISH.text, 3, *keys, b"trunkline:c:{t}", payload, 10_000, 60, run_id, "e", 0)
                 await topic.publish("last")
                 await until_texts(peer, "first", *["x" * 100_000] * 100, "last")
                 assert member.joined
@@ -247,7 +247,7 @@ async def test_what_cannot_be_read_ends_nothing(redis_server: RedisServer, caplo
     async with hub_on(redis_server, keep=False) as (_, topic):
         peer = LinePeer()
         async with topic.join(await peer.accepted()):
-            redis_server.command("PUBLISH", "trunkline:c:t", "nonsense")
+            redis_server.command("PUBLISH", "trunkline:c:{t}", "nonsense")
             await topic.publish("x")
             await until_texts(peer, "x")
     assert "could not be delivered" in caplog.text

@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     for name, (_, summary) in _ACTIONS.items():
         action = actions.add_parser(name, help=summary, description=f"{summary.capitalize()}.")
-        action.add_argument("url", metavar="URL", help="redis://host:port/db, as the hub has it")
+        action.add_argument("url", metavar="URL", help="the URL of the broker, as the hub has it")
         if name != "topics":
             action.add_argument("topic", metavar="TOPIC", help="the name of the topic")
         if name in ("watch", "publish"):

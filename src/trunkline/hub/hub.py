@@ -10,6 +10,7 @@ import asyncio
 import importlib
 import logging
 import os
+import re
 import secrets
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,7 @@ logger = logging.getLogger("trunkline.hub")
 
 BROKER_VARIABLE = "TRUNKLINE_BROKER"
 LOOK_EVERY = 1.0
+_REDIS = re.compile(r"(redis|valkey)s?(\+(sentinel|cluster))?://")
 
 
 def _sum(stats: Iterable[TopicStats]) -> TopicStats:
@@ -49,10 +51,11 @@ def _broker_of(broker: str | Broker | None) -> Broker:
     if url == "memory://":
         _warn_of_workers()
         return MemoryBroker()
-    if url.startswith(("redis://", "rediss://")):
+    if _REDIS.match(url):
         return _redis_broker(url)
     raise ValueError(
-        f'expected "memory://", "redis://host:port/db", "rediss://host:port/db" or a Broker, but got {url!r}'
+        'expected "memory://", "redis://host:port/db", "redis+sentinel://host1,host2/name", '
+        f'"redis+cluster://host1,host2" or a Broker, but got {url!r}'
     )
 
 
@@ -96,9 +99,10 @@ class Hub:
     It starts at its first use. `async with hub` closes it at the end: everybody leaves, no connection is closed.
 
     Args:
-        broker: What carries publications: `"memory://"` within this process, `"redis://host:port/db"` (over TLS
-            `"rediss://..."`) between all processes that use that Redis or Valkey, or a `Broker`. Left out, what the
-            environment's `TRUNKLINE_BROKER` says, else `"memory://"`.
+        broker: What carries publications: `"memory://"` within this process, `"redis://host:port/db"` between all
+            processes that use that Redis or Valkey, `"redis+sentinel://host1,host2/name"` for the master that Sentinels
+            tell of, `"redis+cluster://host1,host2"` for a cluster (each also as `"rediss..."`, over TLS, or
+            `"valkey..."`), or a `Broker`. Left out, what the environment's `TRUNKLINE_BROKER` says, else `"memory://"`.
         topics: What topics keep and how their members are bounded, by patterns of names in which `*` stands for any
             characters; the first that matches counts.
 

@@ -2,103 +2,97 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from typing import TYPE_CHECKING, Any
 
 from trunkline.hub.brokers.base import Broker, Entry, History
-from trunkline.hub.brokers.redis.commands import Commands
-from trunkline.hub.brokers.redis.connecting import Connector
-from trunkline.hub.brokers.redis.listener import Listener
-from trunkline.hub.brokers.redis.scripts import HISTORY, HOLD, LAST, PRESENT, PUBLISH, REAP, RELEASE, Script
+from trunkline.hub.brokers.redis.cluster import Cluster
+from trunkline.hub.brokers.redis.connecting import check_options
+from trunkline.hub.brokers.redis.naming import CHANNELS, channel_of, key_of, topic_of
+from trunkline.hub.brokers.redis.scripts import HISTORY, HOLD, LAST, PRESENT, REAP, RELEASE, Script
+from trunkline.hub.brokers.redis.servers import One
+from trunkline.hub.brokers.redis.urls import parse
 from trunkline.hub.publication import Envelope, Position
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
+    from trunkline.hub.brokers.redis.servers import Server, Servers
     from trunkline.hub.config import Retention
 
 __all__ = ["RedisBroker"]
 
-PREFIX = "trunkline:"
 READ_TIMEOUT = 5.0
 LEASES_AT_ONCE = 500
-
-
-def _channel(topic: str) -> bytes:
-    return f"{PREFIX}c:{topic}".encode()
-
-
-def _topic_of(channel: bytes) -> str:
-    return channel.decode().removeprefix(f"{PREFIX}c:")
 
 
 class RedisBroker(Broker):
     """A broker over a Redis or Valkey server.
 
-    Channels are shared by all databases of a server; keys begin with `trunkline:`.
+    Channels are shared by all databases of a server; keys and channels begin with `trunkline:`.
 
     Args:
-        url: `redis://user:password@host:port/db`, or `rediss://` over TLS.
+        url: `redis://user:password@host:port/db`, `redis+sentinel://host1,host2/name/db` or
+            `redis+cluster://host1,host2`; with `rediss` for `redis` over TLS, with `valkey` the same.
 
     Raises:
         ValueError: The URL cannot be read.
     """
 
     def __init__(self, url: str) -> None:
-        self._connector = Connector(url)
-        self._commands: Commands
-        self._listener: Listener
-        self._tasks: list[asyncio.Task[None]] = []
+        self._target = parse(url)
+        check_options(self._target)
+        self._running: Servers | None = None
 
     def start(self) -> None:
         """Begin; the connections are made when they are needed."""
-        self._commands = Commands(self._connector)
-        self._listener = Listener(self._connector, self.receiver, _channel, _topic_of)
-        loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._commands.run()), loop.create_task(self._listener.run())]
+        kind = Cluster if self._target.kind == "cluster" else One
+        self._running = kind(self._target, self.receiver)
 
     async def stop(self) -> None:
-        """Close both connections."""
-        tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        if tasks:
-            self._listener.stop()
+        """Close all connections."""
+        running, self._running = self._running, None
+        if running is not None:
+            await running.stop()
+
+    @property
+    def _servers(self) -> Servers:
+        assert self._running is not None
+        return self._running
 
     @property
     def reconnects(self) -> int:
         """How many times a connection was lost or could not be made."""
-        return self._commands.reconnects + self._listener.reconnects if self._tasks else 0
+        return 0 if self._running is None else self._running.reconnects
 
     async def publish(
         self, topic: str, envelope: Envelope, retention: Retention | None, idempotency_key: str | None, timeout: float
     ) -> Position | None:
         """Publish, in one step with what is kept."""
         form = envelope.to_bytes()
-        channel = _channel(topic)
+        channel = channel_of(topic)
+        words = self._servers.words
         if retention is None and idempotency_key is None:
             data = b"\n" + form
-            await self._commands.call(lambda _: ("PUBLISH", channel, data), repeatable=False, timeout=timeout)
+            await self._call(topic, lambda _: (words.publish, channel, data), repeatable=False, timeout=timeout)
             return None
-        keys = (*_keys(topic), f"{PREFIX}k:{{{topic}}}:{idempotency_key or ''}")
+        keys = (*_keys(topic), f"{key_of('k', topic)}:{idempotency_key or ''}")
         count, seconds = (0, 0.0) if retention is None else (retention.count, retention.seconds)
         fresh, keyed = secrets.token_hex(8), int(idempotency_key is not None)
 
         def arguments(run_id: str) -> Sequence[Any]:
-            return "EVALSHA", PUBLISH.sha, 3, *keys, channel, form, count, seconds, run_id, fresh, keyed
+            return "EVALSHA", words.publish_script.sha, 3, *keys, channel, form, count, seconds, run_id, fresh, keyed
 
-        answer = await self._commands.call(arguments, repeatable=bool(keyed), timeout=timeout)
+        answer = await self._call(topic, arguments, repeatable=bool(keyed), timeout=timeout)
         return Position.parse(answer.decode()) if answer else None
 
     async def subscribe(self, topic: str) -> None:
         """Listen, and wait for the server to confirm it."""
-        await self._listener.subscribe(topic)
+        await self._servers.of(topic).listener.subscribe(topic)
 
     def unsubscribe(self, topic: str) -> None:
         """Listen no more, soon."""
-        self._listener.unsubscribe(topic)
+        self._servers.of(topic).listener.unsubscribe(topic)
 
     async def history(self, topic: str, since: Position | None) -> History:
         """What followed a position, read in one step."""
@@ -108,7 +102,7 @@ class RedisBroker(Broker):
         def arguments(run_id: str) -> Sequence[Any]:
             return "EVALSHA", HISTORY.sha, 2, *keys, run_id, fresh, epoch, offset
 
-        answer = await self._commands.call(arguments, repeatable=True, timeout=READ_TIMEOUT)
+        answer = await self._call(topic, arguments, repeatable=True, timeout=READ_TIMEOUT)
         top = Position(answer[0].decode(), int(answer[1]))
         return History(top, _entries(top.epoch, offset, answer[3]), complete=bool(answer[2]))
 
@@ -119,7 +113,7 @@ class RedisBroker(Broker):
         def arguments(run_id: str) -> Sequence[Any]:
             return "EVALSHA", LAST.sha, 2, *keys, run_id, fresh, count
 
-        epoch, offset, forms = await self._commands.call(arguments, repeatable=True, timeout=READ_TIMEOUT)
+        epoch, offset, forms = await self._call(topic, arguments, repeatable=True, timeout=READ_TIMEOUT)
         top = Position(epoch.decode(), int(offset))
         return History(top, _entries(top.epoch, top.offset - len(forms), forms), complete=True)
 
@@ -146,18 +140,27 @@ class RedisBroker(Broker):
 
     async def topics(self) -> dict[str, int]:
         """What somebody listens to, of all hubs that use this server."""
-        channels: list[bytes] = await self._ask("PUBSUB", "CHANNELS", f"{PREFIX}c:*")
-        if not channels:
-            return {}
-        answer: list[Any] = await self._ask("PUBSUB", "NUMSUB", *channels)
-        return {_topic_of(channel): count for channel, count in zip(answer[::2], answer[1::2], strict=True)}
+        servers = self._servers
+        found: dict[str, int] = {}
+        for server in servers.all:
+            channels = await self._ask(server, "PUBSUB", servers.words.channels, f"{CHANNELS}*}}")
+            if channels:
+                answer = await self._ask(server, "PUBSUB", servers.words.listeners, *channels)
+                found |= dict(zip(map(topic_of, answer[::2]), answer[1::2], strict=True))
+        return found
 
-    async def _ask(self, *command: Any) -> Any:
-        return await self._commands.call(lambda _: command, repeatable=True, timeout=READ_TIMEOUT)
+    async def _ask(self, server: Server, *command: Any) -> Any:
+        return await server.commands.call("", lambda _: command, repeatable=True, timeout=READ_TIMEOUT)
+
+    async def _call(
+        self, topic: str, arguments: Callable[[str], Sequence[Any]], *, repeatable: bool, timeout: float
+    ) -> Any:
+        commands = self._servers.of(topic).commands
+        return await commands.call(topic, arguments, repeatable=repeatable, timeout=timeout)
 
     async def _of_presence(self, script: Script, topic: str, *arguments: Any) -> Any:
-        keys = f"{PREFIX}p:{{{topic}}}", f"{PREFIX}u:{{{topic}}}"
-        return await self._ask("EVALSHA", script.sha, 2, *keys, *arguments)
+        command = "EVALSHA", script.sha, 2, key_of("p", topic), key_of("u", topic), *arguments
+        return await self._call(topic, lambda _: command, repeatable=True, timeout=READ_TIMEOUT)
 
 
 def _entries(epoch: str, offset: int, forms: list[bytes]) -> list[Entry]:
@@ -173,5 +176,4 @@ def _pairs(flat: list[bytes]) -> dict[str, str]:
 
 
 def _keys(topic: str) -> tuple[str, str]:
-    # In braces, so that a cluster keeps what one script touches on one node.
-    return f"{PREFIX}s:{{{topic}}}", f"{PREFIX}m:{{{topic}}}"
+    return key_of("s", topic), key_of("m", topic)

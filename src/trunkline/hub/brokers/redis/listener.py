@@ -3,30 +3,38 @@
 `_wanted` is what the hub wants, `_heard` what the server has confirmed on the present connection. A topic that nobody
 wants any more is left a second later, because rooms are often left and entered again. The reader never waits for
 anybody but the server, which drops subscribers that do not read.
+
+In a cluster a topic may go to another server: this one then says that it has unsubscribed us, or does not take the
+subscription. The topic stays wanted here until it is known where it belongs (`cluster`), and goes there by `give_up`
+and `take`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
+import operator
 import random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from trunkline.hub.brokers.redis.commands import NOT_DONE
 from trunkline.hub.brokers.redis.connecting import FAILURES, pauses
+from trunkline.hub.brokers.redis.naming import channel_of, topic_of
 from trunkline.hub.errors import BrokerError
 from trunkline.hub.publication import Envelope, Position
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from trunkline.hub.brokers.base import Receiver
-    from trunkline.hub.brokers.redis.connecting import Connector
+    from trunkline.hub.brokers.redis.connecting import Connector, MasterConnector
+    from trunkline.hub.brokers.redis.naming import PubSub
 
-__all__ = ["Listener"]
+__all__ = ["Listener", "Wish"]
 
 logger = logging.getLogger("trunkline.hub")
 
-BATCH = 512
 LEAVE_AFTER = 1.0
 SUBSCRIBE_TIMEOUT = 5.0
 # A server that says nothing for so long, though it was pinged, is gone.
@@ -36,14 +44,28 @@ SILENCE = 15.0
 CHECK_EVERY = 40.0
 
 
+class Wish(NamedTuple):
+    """A topic that is wanted, on its way from one server to another.
+
+    Attributes:
+        topic: Its name.
+        confirmed: What those wait for who have just asked for it; None if nobody does.
+        was_heard: Whether it was listened to before, so that something may have been missed.
+    """
+
+    topic: str
+    confirmed: asyncio.Future[None] | None
+    was_heard: bool
+
+
 class Listener:
     """One connection to the server, kept up.
 
     Args:
         connector: Makes it.
         receiver: The hub.
-        channel: The channel of a topic, and `topic_of` the other way.
-        topic_of: The topic of a channel.
+        words: The kind of pub/sub.
+        failed: Called when it was lost, or when another server seems to be responsible for a topic.
 
     Attributes:
         reconnects: How many times it was lost.
@@ -51,20 +73,20 @@ class Listener:
 
     def __init__(
         self,
-        connector: Connector,
+        connector: Connector | MasterConnector,
         receiver: Receiver,
-        channel: Callable[[str], bytes],
-        topic_of: Callable[[bytes], str],
+        words: PubSub,
+        failed: Callable[[], None],
     ) -> None:
         self._connector = connector
         self._receiver = receiver
-        self._channel = channel
-        self._topic_of = topic_of
+        self._words = words
+        self._failed = failed
         self._wanted: dict[str, asyncio.Future[None] | None] = {}
         self._heard: set[str] = set()
         self._interrupted: set[str] = set()
         self._leaving: dict[str, asyncio.TimerHandle] = {}
-        self._to_write: list[tuple[bytes, str]] = []
+        self._to_write: list[tuple[str, str]] = []
         self._changed = asyncio.Event()
         self.reconnects = 0
 
@@ -84,7 +106,7 @@ class Listener:
         confirmed = self._wanted.get(topic)
         if confirmed is None:
             confirmed = self._wanted[topic] = asyncio.get_running_loop().create_future()
-            self._write(b"SUBSCRIBE", topic)
+            self._write(self._words.subscribe, topic)
         try:
             async with asyncio.timeout(SUBSCRIBE_TIMEOUT):
                 await asyncio.shield(confirmed)
@@ -99,16 +121,42 @@ class Listener:
 
     def _leave(self, topic: str) -> None:
         del self._leaving[topic]
-        confirmed = self._wanted.pop(topic)
+        confirmed = self._drop(topic).confirmed
         if confirmed is not None:
             confirmed.cancel()
+
+    def _drop(self, topic: str) -> Wish:
+        was_heard = topic in self._heard or topic in self._interrupted
         self._interrupted.discard(topic)
         self._heard.discard(topic)
-        self._write(b"UNSUBSCRIBE", topic)
+        self._write(self._words.unsubscribe, topic)
+        return Wish(topic, self._wanted.pop(topic), was_heard)
 
-    def _write(self, command: bytes, topic: str) -> None:
+    def _write(self, command: str, topic: str) -> None:
         self._to_write.append((command, topic))
         self._changed.set()
+
+    # What goes to another server
+
+    def give_up(self, is_ours: Callable[[str], bool]) -> list[Wish]:
+        """What is wanted and is to be listened to elsewhere: topics that are no longer ours."""
+        for topic in [topic for topic in self._leaving if not is_ours(topic)]:
+            self._leaving[topic].cancel()
+            self._leave(topic)
+        return [self._drop(topic) for topic in tuple(self._wanted) if not is_ours(topic)]
+
+    def take(self, wishes: Iterable[Wish]) -> None:
+        """Listen to what was wanted elsewhere."""
+        for topic, confirmed, was_heard in wishes:
+            self._wanted[topic] = confirmed
+            if was_heard:
+                self._interrupted.add(topic)
+            self._write(self._words.subscribe, topic)
+
+    def ask_again(self) -> None:
+        """Subscribe again to what the server did not take."""
+        for topic in self._wanted.keys() - self._heard:
+            self._write(self._words.subscribe, topic)
 
     def stop(self) -> None:
         """Let nobody wait, and forget the timers."""
@@ -134,19 +182,27 @@ class Listener:
                     self._interrupted |= self._heard
                     self._heard.clear()
                     await connection.disconnect(nowait=True)
-            except* FAILURES as group:
+            except FAILURES as error:
                 self.reconnects += 1
-                logger.warning("not listening to Redis: %s", group.exceptions[0])
+                logger.warning("not listening to Redis: %s", error)
+            self._failed()
             await asyncio.sleep(next(waits))
 
     async def _listen(self, connection: Any) -> None:
         # All over again: what was to be written to the last connection is part of what is wanted.
-        self._to_write = [(b"SUBSCRIBE", topic) for topic in self._wanted]
+        self._to_write = [(self._words.subscribe, topic) for topic in self._wanted]
         self._changed.set()
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._read(connection))
-            tasks.create_task(self._write_changes(connection))
-            tasks.create_task(self._check())
+        loop = asyncio.get_running_loop()
+        works = self._read(connection), self._write_changes(connection), self._check()
+        tasks = [loop.create_task(work) for work in works]
+        # Not a TaskGroup: while it ends by an error it forgets, before Python 3.13, that it was cancelled.
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await done.pop()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _write_changes(self, connection: Any) -> None:
         while True:
@@ -157,8 +213,9 @@ class Listener:
                 await connection.send_command("PING", check_health=False)
             self._changed.clear()
             changes, self._to_write = self._to_write, []
-            for command, channels in _batches(changes):
-                await connection.send_command(command, *map(self._channel, channels), check_health=False)
+            if changes:
+                packed = connection.pack_commands(_batches(changes, self._words.together))
+                await connection.send_packed_command(packed, check_health=False)
 
     async def _check(self) -> None:
         while True:
@@ -167,16 +224,25 @@ class Listener:
 
     async def _read(self, connection: Any) -> None:
         while True:
-            reply = await connection.read_response(timeout=SILENCE, disconnect_on_error=False)
+            try:
+                reply = await connection.read_response(timeout=SILENCE, disconnect_on_error=False)
+            except NOT_DONE:
+                # A subscription that was not taken, by a server of a cluster that is not, or not yet, responsible.
+                self._failed()
+                continue
+            if reply is None:
+                raise TimeoutError(f"silent for {SILENCE:g} s, though it was pinged")
             # Anything else is the answer to a ping.
             if isinstance(reply, list) and len(reply) == 3:
                 self._take(*reply)
 
     def _take(self, kind: bytes, channel: bytes, data: Any) -> None:
-        if kind == b"message":
-            self._deliver(self._topic_of(channel), data)
-        elif kind == b"subscribe":
-            self._confirm(self._topic_of(channel))
+        if kind == self._words.message:
+            self._deliver(topic_of(channel), data)
+        elif kind == self._words.subscribed:
+            self._confirm(topic_of(channel))
+        elif kind == self._words.unsubscribed:
+            self._dropped(topic_of(channel))
 
     def _deliver(self, topic: str, data: bytes) -> None:
         try:
@@ -199,12 +265,18 @@ class Listener:
             self._interrupted.discard(topic)
             self._receiver.interrupted([topic])
 
+    def _dropped(self, topic: str) -> None:
+        """The server has unsubscribed us: as we wanted, or because another one is responsible now."""
+        if topic in self._heard:
+            self._heard.discard(topic)
+            self._interrupted.add(topic)
+            self._failed()
 
-def _batches(changes: list[tuple[bytes, str]]) -> list[tuple[bytes, list[str]]]:
-    """Changes that may go in one command each, in their order."""
-    batches: list[tuple[bytes, list[str]]] = []
-    for command, topic in changes:
-        if not batches or batches[-1][0] != command or len(batches[-1][1]) >= BATCH:
-            batches.append((command, []))
-        batches[-1][1].append(topic)
-    return batches
+
+def _batches(changes: list[tuple[str, str]], together: int) -> list[tuple[Any, ...]]:
+    """The commands of changes in their order, with so many topics in one at most."""
+    commands: list[tuple[Any, ...]] = []
+    for word, same in itertools.groupby(changes, key=operator.itemgetter(0)):
+        channels = [channel_of(topic) for _, topic in same]
+        commands += [(word, *channels[start : start + together]) for start in range(0, len(channels), together)]
+    return commands

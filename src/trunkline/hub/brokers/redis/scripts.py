@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from hashlib import sha1
 
-__all__ = ["ALL", "HISTORY", "HOLD", "LAST", "PRESENT", "PUBLISH", "REAP", "RELEASE", "Script"]
+__all__ = ["ALL", "HISTORY", "HOLD", "LAST", "PRESENT", "PUBLISH", "PUBLISH_SHARDED", "REAP", "RELEASE", "Script"]
 
 META_SECONDS = 30 * 24 * 3600
 KEY_SECONDS = 300
@@ -58,7 +58,7 @@ if ARGV[3] ~= '0' then
   answer = string.format('%.0f-', offset) .. epoch
 end
 if ARGV[7] == '1' then redis.call('SET', KEYS[3], answer, 'EX', {KEY_SECONDS}) end
-redis.call('PUBLISH', ARGV[1], answer .. '\\n' .. ARGV[2])
+redis.call('{{publish}}', ARGV[1], answer .. '\\n' .. ARGV[2])
 return answer
 """
 )
@@ -179,11 +179,12 @@ class Script:
         self.sha = sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
-PUBLISH = Script(_PUBLISH)
+PUBLISH = Script(_PUBLISH.replace("{publish}", "PUBLISH"))
+PUBLISH_SHARDED = Script(_PUBLISH.replace("{publish}", "SPUBLISH"))
 HISTORY = Script(_HISTORY)
 LAST = Script(_LAST)
 HOLD = Script(_HOLD)
 RELEASE = Script(_RELEASE)
 REAP = Script(_REAP)
 PRESENT = Script(_PRESENT)
-ALL = (PUBLISH, HISTORY, LAST, HOLD, RELEASE, REAP, PRESENT)
+ALL = (PUBLISH, PUBLISH_SHARDED, HISTORY, LAST, HOLD, RELEASE, REAP, PRESENT)
