@@ -85,8 +85,10 @@ def test_doctor_tells_which_codec_is_in_use(
     assert main(["doctor"]) == 0
     assert re.search("^ok +codec +native$", capsys.readouterr().out, re.MULTILINE)
     monkeypatch.setattr(codec, "NATIVE", False)
-    assert main(["doctor"]) == 0
-    assert re.search("^note +codec +pure Python, slower", capsys.readouterr().out, re.MULTILINE)
+    for variable, why in (("", ": the native one was not built"), ("pure", ", because TRUNKLINE_CODEC says so")):
+        monkeypatch.setenv("TRUNKLINE_CODEC", variable)
+        assert main(["doctor"]) == 0
+        assert re.search(f"^note +codec +pure Python, slower{why}", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_doctor_tells_what_is_missing_and_what_that_means(

@@ -31,6 +31,8 @@ OPTIONAL = {
     "msgspec": "for typed messages as msgspec's Structs, and for MessagePack: pip install 'trunkline[msgspec]'",
     "uvloop": "a faster event loop; asyncio's own is used without it",
     "httptools": "a faster HTTP parser; h11 is used without it",
+    "redis": "for a hub over several processes: pip install 'trunkline[redis]'",
+    "prometheus_client": "for trunkline.hub.metrics: pip install 'trunkline[metrics]'",
     "httpx2": "trunkline.testclient needs it for HTTP: pip install 'trunkline[testing]'",
 }
 
@@ -67,6 +69,8 @@ def _workers() -> Fact:
 def _codec() -> Fact:
     if codec.NATIVE:
         return Fact("ok", "codec", "native")
+    if os.environ.get("TRUNKLINE_CODEC"):
+        return Fact("note", "codec", "pure Python, slower, because TRUNKLINE_CODEC says so")
     return Fact("note", "codec", "pure Python, slower: the native one was not built (install a C compiler, reinstall)")
 
 
