@@ -17,7 +17,6 @@ The page and the server exchange JSON objects with a `type`:
                      reload()  error(code, errors)
 """
 
-import asyncio
 import os
 import secrets
 from collections.abc import AsyncIterator
@@ -31,6 +30,7 @@ from pydantic import BaseModel, StrictBool, StringConstraints
 
 from trunkline import App, HTTPException, Hub, Request, TopicConfig, WebSocket, WebSocketDisconnect, WebSocketException
 from trunkline.hub import BrokerError, OutboxLimits, Position, PresenceConfig, Publication, Retention, Topic, policies
+from trunkline.limits import Limits, Rate
 from trunkline.responses import FileResponse
 
 MAX_NAME = 32  # characters
@@ -39,7 +39,7 @@ MAX_TEXT = 2000  # characters of one message
 MAX_MESSAGE = 16 * MAX_TEXT  # bytes of JSON: each of the text's may come as two \uXXXX
 MAX_MEMBERS = 1000  # of one room in one process
 PAST = 50  # messages that a page is opened with
-PAUSE = 0.05  # seconds between two messages of one member
+RATE = Rate(20, burst=40)  # messages per second of one member; more are taken later
 
 
 class Say(BaseModel):
@@ -82,7 +82,8 @@ hub = Hub(
             outbox=OutboxLimits(bytes=1024 * 1024, seconds=10),
             encode=with_position,
         ),
-        "presence:room:*": TopicConfig(encode=with_type),
+        # With a history too, so that a change that Redis or the network loses is made up for.
+        "presence:room:*": TopicConfig(history=Retention(count=1000, seconds=60), encode=with_type),
         "typing:*": TopicConfig(policy=policies.drop_oldest, outbox=OutboxLimits(bytes=4096)),
     }
 )
@@ -98,11 +99,9 @@ async def lifespan(_: App) -> AsyncIterator[None]:
 app = App(lifespan=lifespan)
 
 
-@app.websocket("/rooms/{room}")
+@app.websocket("/rooms/{room}", limits=Limits(max_message=MAX_MESSAGE, messages_per_second=RATE))
 async def chat(websocket: WebSocket) -> None:
     """One connection of somebody in a room."""
-    if websocket.line is not None:  # on our engine, which then closes with 1009 what is longer
-        websocket.line.configure(max_message=MAX_MESSAGE)
     # A browser learns the reason of a close, but not that of a refused handshake: so accept first, then look.
     await websocket.accept()
     try:
@@ -150,7 +149,6 @@ async def stay(websocket: WebSocket, name: str, me: Visitor) -> None:
                 await publish(room, me, event)
             else:
                 await typing.publish({**event.model_dump(), **me._asdict()}, exclude=websocket)
-            await asyncio.sleep(PAUSE)
 
 
 async def send_past(websocket: WebSocket, room: Topic) -> Position:

@@ -7,6 +7,7 @@ import json
 import os
 import re
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -47,12 +48,11 @@ def anyio_backend() -> str:
 
 @pytest.fixture(autouse=True)
 def memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[MemoryServer]:
-    """What the chat's hub remembers, of one test; and no pauses, so that nobody waits for them."""
+    """What the chat's hub remembers, of one test."""
     server = MemoryServer()
     broker = MemoryBroker(server)
     broker.receiver = chat.hub
     monkeypatch.setattr(chat.hub, "broker", broker)
-    monkeypatch.setattr(chat, "PAUSE", 0)
     yield server
     assert chat.hub.rooms == {}
 
@@ -310,20 +310,33 @@ async def test_rooms_hear_nothing_of_each_other(stack: AsyncExitStack) -> None:
     assert await receive_texts(bob, 1) == ["Blue"]
 
 
-async def test_a_member_who_does_not_read_is_closed_and_the_others_hear_everything(stack: AsyncExitStack) -> None:
-    config = chat.hub.topic("room:x").config
-    assert config.outbox == OutboxLimits(bytes=1024 * 1024, seconds=10)
+async def test_a_member_who_does_not_read_is_closed_and_the_others_hear_everything(
+    stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = replace(chat.hub.topic("room:x").config, outbox=OutboxLimits(bytes=20_000))
+    monkeypatch.setattr(chat.hub, "_topics", (("room:*", small), *chat.hub._topics))
     ada = await stack.enter_async_context(entering("Ada"))
     bob = await stack.enter_async_context(entering("Bob"))
-    await receive_until(ada, "present")
     await receive_until(bob, "present")
     bob.stall()
-    text = "x" * chat.MAX_TEXT
-    for _ in range(700):
+    texts = [f"{n}{'x' * 1000}" for n in range(30)]
+    for text in texts:
         await say(ada, text)
         assert await receive_texts(ada, 1) == [text]
     bob.resume()
     await expect_close(bob, 1013, "too slow")
+
+
+async def test_a_message_that_is_too_long_ends_the_stay(stack: AsyncExitStack) -> None:
+    ada = await stack.enter_async_context(entering("Ada"))
+    bob = await stack.enter_async_context(entering("Bob"))
+    await bob.send_text(json.dumps({"type": "message", "text": "x", "nonce": "n", "more": "x" * chat.MAX_MESSAGE}))
+    with pytest.raises(WebSocketDisconnect) as ended:
+        while True:
+            await bob.receive()
+    assert ended.value.code == 1009
+    await say(ada, "Alone")
+    assert await receive_texts(ada, 1) == ["Alone"]
 
 
 async def test_a_member_who_talks_fast_costs_nobody_the_connection(stack: AsyncExitStack) -> None:
