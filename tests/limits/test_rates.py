@@ -8,7 +8,7 @@ import pytest
 from tests.limits.endpoints import aside
 from tests.listeners.peers import AsgiClient, Client, LineClient, until
 from tests.virtual_time import VirtualTimeLoop
-from trunkline import App, WebSocket, WebSocketDisconnect
+from trunkline import App, Hub, WebSocket, WebSocketDisconnect
 from trunkline.limits import Limits, Rate
 from trunkline.middleware import Middleware
 from trunkline.routing import WebSocketRoute
@@ -17,6 +17,7 @@ pytestmark = pytest.mark.anyio
 
 KINDS = ["websocket", "class", "asgi", "listener", "async listener", "stream", "mounted", "included"]
 TWO = Rate(2, burst=3)
+LIMITS = Limits(messages_per_second=TWO)
 
 
 @pytest.fixture
@@ -322,6 +323,28 @@ async def test_a_line_with_limits_passes_on_all_else(line_client: LineClient) ->
     await line_client.open(app)
     line_client.says("a")
     await line_client.hears("b")
+
+
+@pytest.mark.parametrize("limits_of_each", [[LIMITS, LIMITS], [LIMITS, None, LIMITS], [None, LIMITS]], ids=len)
+async def test_a_topic_reaches_members_of_limited_routes_and_all_others(limits_of_each: list[Limits | None]) -> None:
+    hub, app = Hub(), App()
+
+    async def join(websocket: WebSocket) -> None:
+        await websocket.accept()
+        async with hub.topic("t").join(websocket):
+            await websocket.wait_closed()
+
+    clients = [LineClient() for _ in limits_of_each]
+    for number, limits in enumerate(limits_of_each):
+        app.websocket(f"/{number}", limits=limits)(join)
+        await clients[number].open(app, f"/{number}")
+    await until(lambda: len(hub.topic("t").members) == len(clients))
+    for text in ("one", "two"):
+        await hub.topic("t").publish(text)
+    await until(lambda: all(client.got == ["one", "two"] for client in clients))
+    for client in clients:
+        client.closes()
+        await client.end()
 
 
 async def test_on_servers_that_have_nothing_but_asgi_the_disconnect_comes_in_its_turn(asgi_client: AsgiClient) -> None:

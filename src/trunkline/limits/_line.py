@@ -8,6 +8,8 @@ from trunkline.limits._intake import Intake
 from trunkline.line import EXTENSION, VERSION
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable
+
     from trunkline.limits._meter import Meter
     from trunkline.line import Line
     from trunkline.types import Scope
@@ -41,6 +43,16 @@ class LimitedLine:
     def unread(self) -> bool:
         """Whether messages have come that nobody has taken."""
         return self._intake.unread
+
+    @property
+    def frame_key(self) -> Hashable | None:
+        """Not that of the server's own Lines, which write to each other past this one."""
+        key = self._line.frame_key
+        return None if key is None else (LimitedLine, key)
+
+    def write_frame_to(self, lines: Iterable[LimitedLine], frame: bytes) -> list[LimitedLine]:
+        """Write a ready-made frame to each of these where it is welcome; those where it was not."""
+        return [line for line in lines if not line.write_frame(frame)]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._line, name)
