@@ -69,6 +69,15 @@ def test_what_is_published_is_watched(redis: RedisServer) -> None:
         assert watching.end() == 130
 
 
+def test_all_topics_of_a_pattern_are_watched(redis: RedisServer) -> None:
+    with serving("hub", "watch", redis.url, "--pattern", "room:*") as watching:
+        watching.wait_for(r"watching room:\*")
+        done("publish", redis.url, "hall", "unheard")
+        done("publish", redis.url, "room:7", "hello")
+        watching.wait_for("^room:7  hello$")
+        assert not any("unheard" in line for line in watching.lines)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [

@@ -11,12 +11,14 @@ import pytest
 from tests.hub.peers import eventually
 from tests.line_peer import LinePeer
 from trunkline.hub import Hub, Position, Retention, TopicConfig
+from trunkline.hub.globs import Glob
 from trunkline.hub.publication import Envelope
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from trunkline.hub.brokers import Broker
+    from trunkline.hub.globs import Key
 
 pytestmark = pytest.mark.anyio
 KEEP = Retention(count=5, seconds=60)
@@ -32,13 +34,16 @@ class Heard:
 
     def __init__(self) -> None:
         self.deliveries: asyncio.Queue[tuple[str, Envelope, Position | None]] = asyncio.Queue()
-        self.interruptions: list[str] = []
+        self.interruptions: list[Key] = []
 
     def deliver(self, topic: str, envelope: Envelope, position: Position | None) -> None:
         self.deliveries.put_nowait((topic, envelope, position))
 
-    def interrupted(self, topics: list[str]) -> None:
-        self.interruptions += topics
+    def deliver_matching(self, glob: Glob, topic: str, envelope: Envelope, position: Position | None) -> None:
+        self.deliveries.put_nowait((f"{glob.pattern} {topic}", envelope, position))
+
+    def interrupted(self, keys: list[Key]) -> None:
+        self.interruptions += keys
 
     def check(self, topics: list[str]) -> None:
         raise AssertionError("asked for without need")
@@ -118,6 +123,26 @@ async def test_a_topic_may_have_any_name(new_broker: Callable[[], Broker], topic
         await broker.hold(topic, {"a": "a"}, 60)
         assert await broker.present(topic) == {"a": "a"}
         assert await broker.topics() == {topic: 1}
+
+
+async def test_a_pattern_is_told_of_all_topics_that_match(new_broker: Callable[[], Broker]) -> None:
+    async with running(new_broker) as (here, heard), running(new_broker) as (there, _):
+        if not here.takes_patterns:
+            return
+        odd = r"[a]?\^-}*"
+        await here.subscribe(Glob("room:*"))
+        await here.subscribe(Glob(odd))
+        await here.subscribe("room:1")
+        await there.subscribe("room:2")
+        for topic in ("room:1", "a", "hall:1", "[a]?\\^-}", "room:", "room:2"):
+            position = await there.publish(topic, text(topic), KEEP, None, 10.0)
+            assert position is not None
+        came = sorted([(await heard.next())[0] for _ in range(5)])
+        assert came == sorted(["room:1", "room:* room:1", "room:* room:", "room:* room:2", f"{odd} [a]?\\^-}}"])
+        assert await here.topics() == {"room:1": 1, "room:2": 1}
+        here.unsubscribe(Glob("room:*"))
+        here.unsubscribe(Glob(odd))
+        assert heard.deliveries.empty()
 
 
 async def test_subscribing_many_topics_at_once(new_broker: Callable[[], Broker]) -> None:

@@ -111,6 +111,22 @@ async def test_without_a_history_the_loss_is_told_and_counted(redis_server: Redi
             await until_texts(peer, "before", "after")
 
 
+async def test_a_lost_pattern_comes_back_and_the_loss_is_counted(redis_server: RedisServer) -> None:
+    async with hub_on(redis_server) as (hub, _):
+        peer, pattern = LinePeer(), hub.pattern("room:*")
+        async with pattern.join(await peer.accepted()):
+            await hub.topic("room:1").publish("before")
+            await until_texts(peer, "before")
+            assert redis_server.command("CLIENT", "KILL", "TYPE", "pubsub") == b":1\r\n"
+
+            async def counted() -> bool:
+                return pattern.stats.losses == 1
+
+            await eventually(counted)
+            await hub.topic("room:2").publish("after")
+            await until_texts(peer, "before", "after")
+
+
 @pytest.mark.parametrize("saved", [True, False], ids=["with data", "empty"])
 async def test_a_restart_begins_a_new_epoch_and_sends_members_back(redis_server: RedisServer, saved: bool) -> None:
     async with hub_on(redis_server) as (_, topic):

@@ -12,7 +12,7 @@ from redis.crc import key_slot
 from tests.hub.peers import eventually
 from tests.hub.redis_groups import RedisCluster, RedisSentinel
 from tests.line_peer import LinePeer
-from trunkline.hub import BrokerError, Hub, Position, Publisher, Retention, SubscriptionLost, TopicConfig
+from trunkline.hub import BrokerError, Hub, HubError, Position, Publisher, Retention, SubscriptionLost, TopicConfig
 from trunkline.hub.brokers.redis import connecting, listener
 
 if TYPE_CHECKING:
@@ -244,6 +244,12 @@ def test_a_publisher_of_a_cluster_publishes_without_an_event_loop(shared_cluster
             position = publisher.publish_sync(topic_of_master(number, "kept for threads"), "x")
             assert position is not None
             assert position.offset == 1
+
+
+async def test_a_cluster_refuses_patterns_in_words(shared_cluster: RedisCluster) -> None:
+    async with Hub(shared_cluster.url) as hub:
+        with pytest.raises(HubError, match=r"has no patterns as 'room:\*': let what is to be heard together"):
+            hub.pattern("room:*")
 
 
 async def test_what_sentinels_do_not_know_is_told_in_words(

@@ -18,10 +18,12 @@ __all__ = ["main"]
 
 
 async def _watch(hub: Hub, options: argparse.Namespace) -> None:
-    async with hub.topic(options.topic).subscribe() as publications:
+    topic = hub.pattern(options.topic) if options.pattern else hub.topic(options.topic)
+    async with topic.subscribe() as publications:
         print(f"watching {options.topic}", file=sys.stderr, flush=True)
         async for publication in publications:
-            place = "" if publication.position is None else f"{publication.position}  "
+            place = f"{publication.topic}  " if options.pattern else ""
+            place += "" if publication.position is None else f"{publication.position}  "
             data = publication.data
             print(f"{place}{data if isinstance(data, str) else data.hex(' ')}", flush=True)
 
@@ -88,6 +90,10 @@ def _parser() -> argparse.ArgumentParser:
         if name in ("watch", "publish"):
             action.add_argument(
                 "--keep", type=_retention, metavar="COUNT:SECONDS", help="the history of the topic, as its hubs keep it"
+            )
+        if name == "watch":
+            action.add_argument(
+                "--pattern", action="store_true", help="TOPIC is a pattern, in which * stands for anything"
             )
         if name == "publish":
             action.add_argument("value", nargs="?", metavar="VALUE", help="what to publish; standard input if left out")

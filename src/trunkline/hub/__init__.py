@@ -17,7 +17,7 @@ from trunkline.hub.membership import Membership, MemberStats
 from trunkline.hub.publication import Position, Publication
 from trunkline.hub.publisher import Publisher
 from trunkline.hub.room import TopicStats
-from trunkline.hub.topic import Past, Subscription, Topic
+from trunkline.hub.topic import Past, Pattern, Subscription, Topic
 
 __all__ = [
     "BROKER_VARIABLE",
@@ -29,6 +29,7 @@ __all__ = [
     "OutboxLimits",
     "OutcomeUnknown",
     "Past",
+    "Pattern",
     "Position",
     "PresenceConfig",
     "Publication",

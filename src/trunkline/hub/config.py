@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from trunkline.hub import policies
+from trunkline.hub.globs import Glob
 from trunkline.hub.policies import Policy
 
 if TYPE_CHECKING:
@@ -159,4 +159,4 @@ def read_topics(topics: Mapping[str, Any] | None) -> tuple[tuple[str, TopicConfi
 
 def config_for(name: str, topics: tuple[tuple[str, TopicConfig], ...]) -> TopicConfig:
     """What holds for a topic: the first pattern that its name matches, `*` standing for any characters."""
-    return next((config for pattern, config in topics if fnmatchcase(name, pattern)), DEFAULT)
+    return next((config for pattern, config in topics if Glob(pattern).matches(name)), DEFAULT)

@@ -20,13 +20,14 @@ from trunkline.hub.config import config_for, read_topics
 from trunkline.hub.errors import HubError
 from trunkline.hub.presence import Roster
 from trunkline.hub.room import NO_STATS, Room, TopicStats
-from trunkline.hub.topic import Topic
+from trunkline.hub.topic import Pattern, Topic
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping
     from typing import Self
 
     from trunkline.hub.config import TopicConfig
+    from trunkline.hub.globs import Glob, Key
     from trunkline.hub.membership import Membership
     from trunkline.hub.outbox import Outbox
     from trunkline.hub.publication import Envelope, Position
@@ -70,6 +71,13 @@ def _warn_of_workers() -> None:
             workers,
             BROKER_VARIABLE,
         )
+
+
+def _check_name(name: object) -> None:
+    if not isinstance(name, str):
+        raise TypeError(f"expected a str as the name of a topic, but got {name!r}")
+    if not name:
+        raise ValueError("expected the name of a topic, but got an empty one")
 
 
 def _redis_broker(url: str) -> Broker:
@@ -116,7 +124,7 @@ class Hub:
         self.id = secrets.token_hex(8)
         self.broker = _broker_of(broker)
         self.broker.receiver = self
-        self.rooms: dict[str, Room] = {}
+        self.rooms: dict[Key, Room] = {}
         self.busy: set[Outbox] = set()
         self._rosters: dict[str, Roster] = {}
         self._past = NO_STATS
@@ -136,12 +144,28 @@ class Hub:
             ValueError: The name is empty.
             TypeError: It is not a str.
         """
-        if not isinstance(name, str):
-            raise TypeError(f"expected a str as the name of a topic, but got {name!r}")
-        if not name:
-            raise ValueError("expected the name of a topic, but got an empty one")
+        _check_name(name)
         room = self.rooms.get(name)
         return room.topic if room is not None else Topic(self, name, config_for(name, self._topics))
+
+    def pattern(self, name: str) -> Pattern:
+        """All topics whose names match, to be subscribed to or joined as one.
+
+        Args:
+            name: Any text, in which `*` stands for any characters, for example `"room:*"`.
+
+        Raises:
+            HubError: The broker has no patterns: a cluster of Redis, where a topic is known to one server only.
+            ValueError: The name is empty.
+            TypeError: It is not a str.
+        """
+        _check_name(name)
+        if not self.broker.takes_patterns:
+            raise HubError(
+                f"a cluster of Redis has no patterns as {name!r}: let what is to be heard together be published to one "
+                "more topic, or subscribe to each"
+            )
+        return Pattern(self, name, config_for(name, self._topics))
 
     def user(self, id: object) -> Topic:
         """The topic of a user's connections, which each of them joins: `hub.user(id).join(websocket)`.
@@ -227,17 +251,18 @@ class Hub:
         """Let a member into the room of its topic."""
         self.ready()
         topic = member.topic
-        room = self.rooms.get(topic.name)
+        room = self.rooms.get(topic.listening_to)
         if room is None:
-            room = self.rooms[topic.name] = Room(self, topic)
+            room = self.rooms[topic.listening_to] = Room(self, topic)
         await room.enter(member)
 
     def forget(self, room: Room) -> None:
         """Nobody is in a room any more."""
         self._past = _sum((self._past, room.stats))
-        if self.rooms.get(room.topic.name) is room:
-            del self.rooms[room.topic.name]
-            self.broker.unsubscribe(room.topic.name)
+        key = room.topic.listening_to
+        if self.rooms.get(key) is room:
+            del self.rooms[key]
+            self.broker.unsubscribe(key)
 
     def roster(self, topic: Topic) -> Roster:
         """Who of this process is present in a topic."""
@@ -287,10 +312,16 @@ class Hub:
         if room is not None:
             room.deliver(envelope, position)
 
-    def interrupted(self, topics: list[str]) -> None:
-        """What was published to these topics in the meantime may be lost."""
-        for topic in topics:
-            room = self.rooms.get(topic)
+    def deliver_matching(self, glob: Glob, topic: str, envelope: Envelope, position: Position | None) -> None:
+        """A publication has come to a topic that matches a pattern."""
+        room = self.rooms.get(glob)
+        if room is not None:
+            room.deliver(envelope, position, self.topic(topic))
+
+    def interrupted(self, keys: list[Key]) -> None:
+        """What was published to these in the meantime may be lost."""
+        for key in keys:
+            room = self.rooms.get(key)
             if room is not None:
                 room.interrupted()
 

@@ -155,7 +155,7 @@ class Room:
 
     async def _subscribe(self) -> None:
         try:
-            await self.hub.broker.subscribe(self.topic.name)
+            await self.hub.broker.subscribe(self.topic.listening_to)
             if self.config.history is not None:
                 top = (await self.hub.broker.history(self.topic.name, None)).top
                 if self.position is None or not _is_at(self.position, top):
@@ -269,18 +269,19 @@ class Room:
 
     # Delivering
 
-    def encode(self, envelope: Envelope, position: Position | None) -> Encoded:
-        """What members get for a publication."""
-        publication = Publication(self.topic.name, envelope, position)
-        if self.config.encode is None:
+    def encode(self, envelope: Envelope, position: Position | None, source: Topic | None = None) -> Encoded:
+        """What members get for a publication: of this topic, or of one that the room's pattern matches."""
+        source = source or self.topic
+        publication = Publication(source.name, envelope, position)
+        if source.config.encode is None:
             return Encoded(publication, publication.data)
-        return Encoded(publication, encode_value(self.config.encode(publication))[1])
+        return Encoded(publication, encode_value(source.config.encode(publication))[1])
 
-    def deliver(self, envelope: Envelope, position: Position | None) -> None:
+    def deliver(self, envelope: Envelope, position: Position | None, source: Topic | None = None) -> None:
         """A publication has come from the broker."""
         if position is not None and self.config.history is not None and not self._is_next(position):
             return
-        self._fan_out(envelope, position)
+        self._fan_out(envelope, position, source)
 
     def _is_next(self, position: Position) -> bool:
         """Whether this is to be handed on now."""
@@ -304,9 +305,9 @@ class Room:
         self.position = position
         return True
 
-    def _fan_out(self, envelope: Envelope, position: Position | None) -> None:
+    def _fan_out(self, envelope: Envelope, position: Position | None, source: Topic | None = None) -> None:
         try:
-            encoded = self.encode(envelope, position)
+            encoded = self.encode(envelope, position, source)
         except Exception:
             logger.exception("encode of %r failed; its members do not get the publication", self.topic.name)
             self.losses += 1

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from trunkline.hub.config import TopicConfig, check_policy
 from trunkline.hub.connections import membership_of
 from trunkline.hub.errors import HubError
+from trunkline.hub.globs import Glob
 from trunkline.hub.membership import Membership
 from trunkline.hub.presence import check_presence
 from trunkline.hub.publication import Envelope, Position, Publication, encode_value
@@ -17,10 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from typing import Self
 
+    from trunkline.hub.globs import Key
     from trunkline.hub.hub import Hub
     from trunkline.hub.policies import Policy
 
-__all__ = ["Past", "Subscription", "Topic"]
+__all__ = ["Past", "Pattern", "Subscription", "Topic"]
 
 
 class Past(NamedTuple):
@@ -223,13 +226,13 @@ class Topic:
     @property
     def members(self) -> tuple[Membership, ...]:
         """Who is in the topic in this process, connections and subscriptions, in no particular order."""
-        room = self._hub.rooms.get(self.name)
+        room = self._hub.rooms.get(self.listening_to)
         return () if room is None else tuple(room.members)
 
     @property
     def stats(self) -> TopicStats:
         """What the topic has done in this process since somebody came into it."""
-        room = self._hub.rooms.get(self.name)
+        room = self._hub.rooms.get(self.listening_to)
         return NO_STATS if room is None else room.stats
 
     @property
@@ -238,7 +241,42 @@ class Topic:
         return self._hub
 
     def __repr__(self) -> str:
-        return f"<Topic {self.name!r}>"
+        return f"<{type(self).__name__} {self.name!r}>"
+
+    @property
+    def listening_to(self) -> Key:
+        """What the hub subscribes to for its members."""
+        return self.name
+
+
+class Pattern(Topic):
+    """All topics whose names match: `hub.pattern("room:*")`, to be subscribed to or joined, as they are published to.
+
+        async for publication in hub.pattern("room:*").subscribe():
+            print(publication.topic, publication.value)
+
+    It has no past, and nobody's presence: what is published while nobody listens is not for it. Where publications may
+    have been lost because the broker was away, `stats.losses` counts and a warning is logged.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, hub: Hub, name: str, config: TopicConfig) -> None:
+        live = replace(config, history=None, presence=None, encode=None, on_loss=None)
+        super().__init__(hub, name, live)
+
+    async def publish(self, value: Any, **_: Any) -> NoReturn:
+        """A pattern cannot be published to.
+
+        Raises:
+            HubError: Always.
+        """
+        raise HubError(f"{self.name!r} is a pattern: publish to a topic, hub.topic(name)")
+
+    @property
+    def listening_to(self) -> Key:
+        """What the hub subscribes to for its members."""
+        return Glob(self.name)
 
 
 class Subscription:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from trunkline.hub.config import Retention
+    from trunkline.hub.globs import Glob, Key
     from trunkline.hub.publication import Envelope, Position
 
 __all__ = ["Broker", "Entry", "History", "Receiver"]
@@ -46,17 +47,26 @@ class Receiver(Protocol):
     def deliver(self, topic: str, envelope: Envelope, position: Position | None) -> None:
         """A publication of a topic that was subscribed to."""
 
-    def interrupted(self, topics: list[str]) -> None:
-        """What was published to these topics in the meantime may be lost; they are subscribed to again."""
+    def deliver_matching(self, glob: Glob, topic: str, envelope: Envelope, position: Position | None) -> None:
+        """The same of a topic that matches what was subscribed to."""
+
+    def interrupted(self, keys: list[Key]) -> None:
+        """What was published to these in the meantime may be lost; they are subscribed to again."""
 
     def check(self, topics: list[str]) -> None:
         """A last publication may have been lost on its way without a sign: compare with the histories."""
 
 
 class Broker(ABC):
-    """Carries publications between hubs."""
+    """Carries publications between hubs.
+
+    Attributes:
+        receiver: The hub.
+        takes_patterns: Whether a `Glob` can be subscribed to.
+    """
 
     receiver: Receiver
+    takes_patterns: bool = True
 
     @property
     def reconnects(self) -> int:
@@ -83,15 +93,15 @@ class Broker(ABC):
         """
 
     @abstractmethod
-    async def subscribe(self, topic: str) -> None:
-        """Deliver what is published to a topic from now on; returns when that is certain.
+    async def subscribe(self, key: Key) -> None:
+        """Deliver what is published to a topic, or to all that match, from now on; returns when that is certain.
 
         Raises:
             BrokerError: The broker cannot be reached.
         """
 
     @abstractmethod
-    def unsubscribe(self, topic: str) -> None:
+    def unsubscribe(self, key: Key) -> None:
         """Deliver no more of it, now or soon."""
 
     @abstractmethod

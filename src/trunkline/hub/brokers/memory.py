@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 
 from trunkline.hub.brokers.base import Broker, Entry, History
 from trunkline.hub.config import Retention
+from trunkline.hub.globs import Glob
 from trunkline.hub.publication import Position
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
+    from trunkline.hub.globs import Key
     from trunkline.hub.publication import Envelope
 
 __all__ = ["MemoryBroker", "MemoryServer"]
@@ -80,7 +82,8 @@ class MemoryServer:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._subscribers: dict[str, dict[MemoryBroker, None]] = {}
+        self._subscribers: dict[Key, dict[MemoryBroker, None]] = {}
+        self._globs: set[Glob] = set()
         self._streams: OrderedDict[str, _Stream] = OrderedDict()
         # By topic and ref, until when, and the entry.
         self._leases: dict[str, dict[str, tuple[float, str]]] = {}
@@ -106,6 +109,10 @@ class MemoryServer:
             self._keys[topic, idempotency_key] = now, position
         for broker in tuple(self._subscribers.get(topic, ())):
             broker.receiver.deliver(topic, envelope, position)
+        for glob in tuple(self._globs):
+            if glob.matches(topic):
+                for broker in tuple(self._subscribers.get(glob, ())):
+                    broker.receiver.deliver_matching(glob, topic, envelope, position)
         return position
 
     def history(self, topic: str, since: Position | None) -> History:
@@ -127,18 +134,21 @@ class MemoryServer:
 
     def topics(self) -> dict[str, int]:
         """The topics that brokers have subscribed to, and how many have."""
-        return {topic: len(brokers) for topic, brokers in self._subscribers.items()}
+        return {key: len(brokers) for key, brokers in self._subscribers.items() if isinstance(key, str)}
 
-    def subscribe(self, topic: str, broker: MemoryBroker) -> None:
+    def subscribe(self, key: Key, broker: MemoryBroker) -> None:
         """Deliver to a broker."""
-        self._subscribers.setdefault(topic, {})[broker] = None
+        self._subscribers.setdefault(key, {})[broker] = None
+        if isinstance(key, Glob):
+            self._globs.add(key)
 
-    def unsubscribe(self, topic: str, broker: MemoryBroker) -> None:
+    def unsubscribe(self, key: Key, broker: MemoryBroker) -> None:
         """Deliver to it no more."""
-        brokers = self._subscribers.get(topic, {})
+        brokers = self._subscribers.get(key, {})
         brokers.pop(broker, None)
         if not brokers:
-            self._subscribers.pop(topic, None)
+            self._subscribers.pop(key, None)
+            self._globs -= {key}
 
     def hold(self, topic: str, entries: Mapping[str, str], seconds: float) -> None:
         """Let entries be present for so many seconds."""
@@ -191,15 +201,15 @@ class MemoryBroker(Broker):
 
     def __init__(self, server: MemoryServer | None = None) -> None:
         self._server = MemoryServer() if server is None else server
-        self._topics: set[str] = set()
+        self._keys: set[Key] = set()
 
     def start(self) -> None:
         """Nothing has to be started."""
 
     async def stop(self) -> None:
         """Subscribe to nothing any more; histories stay."""
-        for topic in tuple(self._topics):
-            self.unsubscribe(topic)
+        for key in tuple(self._keys):
+            self.unsubscribe(key)
 
     async def publish(
         self, topic: str, envelope: Envelope, retention: Retention | None, idempotency_key: str | None, timeout: float
@@ -207,15 +217,15 @@ class MemoryBroker(Broker):
         """Publish at once; the time limit is never needed."""
         return self._server.publish(topic, envelope, retention, idempotency_key)
 
-    async def subscribe(self, topic: str) -> None:
+    async def subscribe(self, key: Key) -> None:
         """Deliver from now on."""
-        self._topics.add(topic)
-        self._server.subscribe(topic, self)
+        self._keys.add(key)
+        self._server.subscribe(key, self)
 
-    def unsubscribe(self, topic: str) -> None:
+    def unsubscribe(self, key: Key) -> None:
         """Deliver no more."""
-        self._topics.discard(topic)
-        self._server.unsubscribe(topic, self)
+        self._keys.discard(key)
+        self._server.unsubscribe(key, self)
 
     async def history(self, topic: str, since: Position | None) -> History:
         """What followed a position."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from trunkline.hub.brokers.redis.servers import Server, Servers
     from trunkline.hub.config import Retention
+    from trunkline.hub.globs import Key
 
 __all__ = ["RedisBroker"]
 
@@ -43,6 +44,8 @@ class RedisBroker(Broker):
         self._target = parse(url)
         check_options(self._target)
         self._running: Servers | None = None
+        # Sharded pub/sub has no patterns: a channel is published on the server of its slot only.
+        self.takes_patterns = self._target.kind != "cluster"
 
     def start(self) -> None:
         """Begin; the connections are made when they are needed."""
@@ -86,13 +89,13 @@ class RedisBroker(Broker):
         answer = await self._call(topic, arguments, repeatable=bool(keyed), timeout=timeout)
         return Position.parse(answer.decode()) if answer else None
 
-    async def subscribe(self, topic: str) -> None:
+    async def subscribe(self, key: Key) -> None:
         """Listen, and wait for the server to confirm it."""
-        await self._servers.of(topic).listener.subscribe(topic)
+        await self._servers.of(key).listener.subscribe(key)
 
-    def unsubscribe(self, topic: str) -> None:
+    def unsubscribe(self, key: Key) -> None:
         """Listen no more, soon."""
-        self._servers.of(topic).listener.unsubscribe(topic)
+        self._servers.of(key).listener.unsubscribe(key)
 
     async def history(self, topic: str, since: Position | None) -> History:
         """What followed a position, read in one step."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from trunkline.hub.brokers.base import Receiver
     from trunkline.hub.brokers.redis.urls import Target
+    from trunkline.hub.globs import Key
 
 __all__ = ["Cluster"]
 
@@ -56,12 +57,13 @@ class Cluster(Servers):
         self._doubtful.set()
         self._watching = asyncio.get_running_loop().create_task(self._watch())
 
-    def of(self, topic: str) -> Server:
+    def of(self, key: Key) -> Server:
         """The server of a topic's slot, as far as is known."""
-        return self._servers[self._owner(topic)]
+        return self._servers[self._owner(key)]
 
-    def _owner(self, topic: str) -> Address:
-        return self._owners[key_slot(b"{%b}" % slot_name(topic).encode())]
+    def _owner(self, key: Key) -> Address:
+        assert isinstance(key, str), "a cluster takes no patterns"
+        return self._owners[key_slot(b"{%b}" % slot_name(key).encode())]
 
     @property
     def all(self) -> Iterable[Server]:
@@ -142,7 +144,7 @@ class Cluster(Servers):
         for call in server.commands.give_up(is_ours):
             self.of(call.topic).commands.take([call])
         for wish in server.listener.give_up(is_ours):
-            self.of(wish.topic).listener.take([wish])
+            self.of(wish.key).listener.take([wish])
 
-    def _is_of(self, address: Address, topic: str) -> bool:
-        return self._owner(topic) == address
+    def _is_of(self, address: Address, key: Key) -> bool:
+        return self._owner(key) == address

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trunkline.hub.brokers.redis.commands import NOT_DONE
 from trunkline.hub.brokers.redis.connecting import FAILURES, pauses
-from trunkline.hub.brokers.redis.naming import channel_of, topic_of
+from trunkline.hub.brokers.redis.naming import channel_of, glob_of, topic_of
 from trunkline.hub.errors import BrokerError
+from trunkline.hub.globs import Glob
 from trunkline.hub.publication import Envelope, Position
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from trunkline.hub.brokers.base import Receiver
     from trunkline.hub.brokers.redis.connecting import Connector, MasterConnector
     from trunkline.hub.brokers.redis.naming import PubSub
+    from trunkline.hub.globs import Key
 
 __all__ = ["Listener", "Wish"]
 
@@ -45,15 +47,15 @@ CHECK_EVERY = 40.0
 
 
 class Wish(NamedTuple):
-    """A topic that is wanted, on its way from one server to another.
+    """A topic, or a pattern, that is wanted, on its way from one server to another.
 
     Attributes:
-        topic: Its name.
+        key: Which.
         confirmed: What those wait for who have just asked for it; None if nobody does.
         was_heard: Whether it was listened to before, so that something may have been missed.
     """
 
-    topic: str
+    key: Key
     confirmed: asyncio.Future[None] | None
     was_heard: bool
 
@@ -82,81 +84,88 @@ class Listener:
         self._receiver = receiver
         self._words = words
         self._failed = failed
-        self._wanted: dict[str, asyncio.Future[None] | None] = {}
-        self._heard: set[str] = set()
-        self._interrupted: set[str] = set()
-        self._leaving: dict[str, asyncio.TimerHandle] = {}
-        self._to_write: list[tuple[str, str]] = []
+        self._wanted: dict[Key, asyncio.Future[None] | None] = {}
+        self._heard: set[Key] = set()
+        self._interrupted: set[Key] = set()
+        self._leaving: dict[Key, asyncio.TimerHandle] = {}
+        self._to_write: list[tuple[str, Key]] = []
         self._changed = asyncio.Event()
         self.reconnects = 0
 
     # What is wanted
 
-    async def subscribe(self, topic: str) -> None:
-        """Listen to a topic; returns when the server has confirmed it.
+    async def subscribe(self, key: Key) -> None:
+        """Listen to a topic, or a pattern; returns when the server has confirmed it.
 
         Raises:
             BrokerError: It has not, in time.
         """
-        leaving = self._leaving.pop(topic, None)
+        leaving = self._leaving.pop(key, None)
         if leaving is not None:
             leaving.cancel()
-        if topic in self._wanted and topic in self._heard:
+        if key in self._wanted and key in self._heard:
             return
-        confirmed = self._wanted.get(topic)
+        confirmed = self._wanted.get(key)
         if confirmed is None:
-            confirmed = self._wanted[topic] = asyncio.get_running_loop().create_future()
-            self._write(self._words.subscribe, topic)
+            confirmed = self._wanted[key] = asyncio.get_running_loop().create_future()
+            self._subscribe(key)
         try:
             async with asyncio.timeout(SUBSCRIBE_TIMEOUT):
                 await asyncio.shield(confirmed)
         except TimeoutError:
             raise BrokerError(f"Redis has not confirmed the subscription within {SUBSCRIBE_TIMEOUT:g} s") from None
 
-    def unsubscribe(self, topic: str) -> None:
+    def unsubscribe(self, key: Key) -> None:
         """Listen to it no more, soon."""
-        if topic in self._wanted and topic not in self._leaving:
+        if key in self._wanted and key not in self._leaving:
             loop = asyncio.get_running_loop()
-            self._leaving[topic] = loop.call_later(LEAVE_AFTER, self._leave, topic)
+            self._leaving[key] = loop.call_later(LEAVE_AFTER, self._leave, key)
 
-    def _leave(self, topic: str) -> None:
-        del self._leaving[topic]
-        confirmed = self._drop(topic).confirmed
+    def _leave(self, key: Key) -> None:
+        del self._leaving[key]
+        confirmed = self._drop(key).confirmed
         if confirmed is not None:
             confirmed.cancel()
 
-    def _drop(self, topic: str) -> Wish:
-        was_heard = topic in self._heard or topic in self._interrupted
-        self._interrupted.discard(topic)
-        self._heard.discard(topic)
-        self._write(self._words.unsubscribe, topic)
-        return Wish(topic, self._wanted.pop(topic), was_heard)
+    def _drop(self, key: Key) -> Wish:
+        was_heard = key in self._heard or key in self._interrupted
+        self._interrupted.discard(key)
+        self._heard.discard(key)
+        self._write(self._word(key, self._words.unsubscribe), key)
+        return Wish(key, self._wanted.pop(key), was_heard)
 
-    def _write(self, command: str, topic: str) -> None:
-        self._to_write.append((command, topic))
+    def _subscribe(self, key: Key) -> None:
+        self._write(self._word(key, self._words.subscribe), key)
+
+    @staticmethod
+    def _word(key: Key, word: str) -> str:
+        return f"P{word}" if isinstance(key, Glob) else word
+
+    def _write(self, command: str, key: Key) -> None:
+        self._to_write.append((command, key))
         self._changed.set()
 
     # What goes to another server
 
-    def give_up(self, is_ours: Callable[[str], bool]) -> list[Wish]:
+    def give_up(self, is_ours: Callable[[Key], bool]) -> list[Wish]:
         """What is wanted and is to be listened to elsewhere: topics that are no longer ours."""
-        for topic in [topic for topic in self._leaving if not is_ours(topic)]:
-            self._leaving[topic].cancel()
-            self._leave(topic)
-        return [self._drop(topic) for topic in tuple(self._wanted) if not is_ours(topic)]
+        for key in [key for key in self._leaving if not is_ours(key)]:
+            self._leaving[key].cancel()
+            self._leave(key)
+        return [self._drop(key) for key in tuple(self._wanted) if not is_ours(key)]
 
     def take(self, wishes: Iterable[Wish]) -> None:
         """Listen to what was wanted elsewhere."""
-        for topic, confirmed, was_heard in wishes:
-            self._wanted[topic] = confirmed
+        for key, confirmed, was_heard in wishes:
+            self._wanted[key] = confirmed
             if was_heard:
-                self._interrupted.add(topic)
-            self._write(self._words.subscribe, topic)
+                self._interrupted.add(key)
+            self._subscribe(key)
 
     def ask_again(self) -> None:
         """Subscribe again to what the server did not take."""
-        for topic in self._wanted.keys() - self._heard:
-            self._write(self._words.subscribe, topic)
+        for key in self._wanted.keys() - self._heard:
+            self._subscribe(key)
 
     def stop(self) -> None:
         """Let nobody wait, and forget the timers."""
@@ -190,7 +199,9 @@ class Listener:
 
     async def _listen(self, connection: Any) -> None:
         # All over again: what was to be written to the last connection is part of what is wanted.
-        self._to_write = [(self._words.subscribe, topic) for topic in self._wanted]
+        self._to_write = []
+        for key in self._wanted:
+            self._subscribe(key)
         self._changed.set()
         loop = asyncio.get_running_loop()
         works = self._read(connection), self._write_changes(connection), self._check()
@@ -220,7 +231,7 @@ class Listener:
     async def _check(self) -> None:
         while True:
             await asyncio.sleep(CHECK_EVERY * random.uniform(0.75, 1.25))
-            self._receiver.check(sorted(self._heard))
+            self._receiver.check(sorted(key for key in self._heard if isinstance(key, str)))
 
     async def _read(self, connection: Any) -> None:
         while True:
@@ -233,50 +244,57 @@ class Listener:
             if reply is None:
                 raise TimeoutError(f"silent for {SILENCE:g} s, though it was pinged")
             # Anything else is the answer to a ping.
-            if isinstance(reply, list) and len(reply) == 3:
+            if isinstance(reply, list) and len(reply) > 2:
                 self._take(*reply)
 
-    def _take(self, kind: bytes, channel: bytes, data: Any) -> None:
+    def _take(self, kind: bytes, channel: bytes, data: Any, more: bytes = b"") -> None:
         if kind == self._words.message:
             self._deliver(topic_of(channel), data)
+        elif kind == b"pmessage":
+            self._deliver(topic_of(data), more, glob_of(channel))
         elif kind == self._words.subscribed:
             self._confirm(topic_of(channel))
+        elif kind == b"psubscribe":
+            self._confirm(glob_of(channel))
         elif kind == self._words.unsubscribed:
             self._dropped(topic_of(channel))
 
-    def _deliver(self, topic: str, data: bytes) -> None:
+    def _deliver(self, topic: str, data: bytes, glob: Glob | None = None) -> None:
         try:
             place, _, form = data.partition(b"\n")
             position = Position.parse(place.decode()) if place else None
             envelope = Envelope.from_bytes(form)
-            self._receiver.deliver(topic, envelope, position)
+            if glob is None:
+                self._receiver.deliver(topic, envelope, position)
+            else:
+                self._receiver.deliver_matching(glob, topic, envelope, position)
         except Exception:
             # One that cannot be read, or delivered, must not end the reading of the others.
             logger.exception("what came from Redis for %r could not be delivered", topic)
 
-    def _confirm(self, topic: str) -> None:
-        if topic not in self._wanted:
+    def _confirm(self, key: Key) -> None:
+        if key not in self._wanted:
             return
-        self._heard.add(topic)
-        confirmed, self._wanted[topic] = self._wanted[topic], None
+        self._heard.add(key)
+        confirmed, self._wanted[key] = self._wanted[key], None
         if confirmed is not None and not confirmed.done():
             confirmed.set_result(None)
-        if topic in self._interrupted:
-            self._interrupted.discard(topic)
-            self._receiver.interrupted([topic])
+        if key in self._interrupted:
+            self._interrupted.discard(key)
+            self._receiver.interrupted([key])
 
-    def _dropped(self, topic: str) -> None:
+    def _dropped(self, key: Key) -> None:
         """The server has unsubscribed us: as we wanted, or because another one is responsible now."""
-        if topic in self._heard:
-            self._heard.discard(topic)
-            self._interrupted.add(topic)
+        if key in self._heard:
+            self._heard.discard(key)
+            self._interrupted.add(key)
             self._failed()
 
 
-def _batches(changes: list[tuple[str, str]], together: int) -> list[tuple[Any, ...]]:
+def _batches(changes: list[tuple[str, Key]], together: int) -> list[tuple[Any, ...]]:
     """The commands of changes in their order, with so many topics in one at most."""
     commands: list[tuple[Any, ...]] = []
     for word, same in itertools.groupby(changes, key=operator.itemgetter(0)):
-        channels = [channel_of(topic) for _, topic in same]
+        channels = [channel_of(key) for _, key in same]
         commands += [(word, *channels[start : start + together]) for start in range(0, len(channels), together)]
     return commands

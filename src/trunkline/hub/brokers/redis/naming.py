@@ -6,11 +6,27 @@ that closes would end the slot's part of the name early, so it is written `%7D`.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import re
+from typing import TYPE_CHECKING, NamedTuple
 
 from trunkline.hub.brokers.redis.scripts import PUBLISH, PUBLISH_SHARDED, Script
+from trunkline.hub.globs import Glob
 
-__all__ = ["CHANNELS", "PLAIN", "PREFIX", "SHARDED", "PubSub", "channel_of", "key_of", "slot_name", "topic_of"]
+if TYPE_CHECKING:
+    from trunkline.hub.globs import Key
+
+__all__ = [
+    "CHANNELS",
+    "PLAIN",
+    "PREFIX",
+    "SHARDED",
+    "PubSub",
+    "channel_of",
+    "glob_of",
+    "key_of",
+    "slot_name",
+    "topic_of",
+]
 
 PREFIX = "trunkline:"
 CHANNELS = f"{PREFIX}c:{{"
@@ -71,11 +87,19 @@ def key_of(kind: str, topic: str) -> str:
     return f"{PREFIX}{kind}:{{{slot_name(topic)}}}"
 
 
-def channel_of(topic: str) -> bytes:
-    """The channel of a topic."""
-    return key_of("c", topic).encode()
+def channel_of(key: Key) -> bytes:
+    """The channel of a topic, or Redis' pattern of the channels of those that match."""
+    if isinstance(key, Glob):
+        # To Redis more characters than the asterisk are special.
+        return key_of("c", re.sub(r"([\\?\[])", r"\\\1", key.pattern)).encode()
+    return key_of("c", key).encode()
 
 
 def topic_of(channel: bytes) -> str:
     """The topic of a channel."""
     return channel.decode()[len(CHANNELS) : -1].replace("%7D", "}").replace("%25", "%")
+
+
+def glob_of(pattern: bytes) -> Glob:
+    """What Redis' pattern was made of."""
+    return Glob(re.sub(r"\\(.)", r"\1", topic_of(pattern)))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from trunkline.hub.brokers.base import Receiver
     from trunkline.hub.brokers.redis.naming import PubSub
     from trunkline.hub.brokers.redis.urls import Target
+    from trunkline.hub.globs import Key
 
 __all__ = ["One", "Server", "Servers"]
 
@@ -67,7 +68,7 @@ class Servers(ABC):
     words: PubSub
 
     @abstractmethod
-    def of(self, topic: str) -> Server:
+    def of(self, key: Key) -> Server:
         """The server of a topic, as far as is known."""
 
     @property
@@ -99,7 +100,7 @@ class One(Servers):
         connector = MasterConnector(target) if target.master else Connector(target.hosts[0], target.options)
         self._server = Server(connector, receiver, self.words, lambda: None)
 
-    def of(self, topic: str) -> Server:
+    def of(self, key: Key) -> Server:
         """The server."""
         return self._server
 
