@@ -3,12 +3,17 @@
 Run it with `trunkline run limits:app`, or with other limits for all: `trunkline run limits:app --ws limits:Engine`.
 """
 
-from trunkline import App, WebSocket
+from typing import Annotated
+
+from trunkline import App, Depends, WebSocket
 from trunkline.engine import DeflateSettings, EngineSettings, WebSocketProtocol
 from trunkline.limits import Limits, Rate
 from trunkline.line import line_of
+from trunkline.security import BearerToken
 
-app = App()
+# region: app
+app = App(limits=Limits(connections_per_ip=20, idle_timeout=600, max_life=24 * 3600))
+# endregion
 
 
 @app.websocket("/echo")
@@ -24,6 +29,21 @@ async def chat(websocket: WebSocket) -> None:
     await websocket.accept()
     async for message in websocket.iter_text():
         await websocket.send_text(message)
+
+
+# endregion
+
+
+# region: user
+async def current_user(token: Annotated[str, Depends(BearerToken())]) -> str:
+    return token.partition(":")[0]  # here it would be verified
+
+
+@app.websocket("/feed", limits=Limits(connections_per_user=3, user=current_user))
+async def feed(websocket: WebSocket, user: Annotated[str, Depends(current_user)]) -> None:
+    await websocket.accept()
+    await websocket.send_text(f"hello {user}")
+    await websocket.wait_closed()
 
 
 # endregion

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ import trunkline
 from tests.cli_process import serving
 from tests.hub.redis_server import RedisServer
 from trunkline.testclient import TestClient, WebSocketDenialResponse
-from trunkline.testing import connect
+from trunkline.testing import WebSocketDenied, connect
 from trunkline.websockets import WebSocketDisconnect
 
 if TYPE_CHECKING:
@@ -89,6 +90,22 @@ def test_limits_are_those_of_the_route_or_the_server(
                 client.recv(timeout=10)
             assert caught.value.rcvd is not None
             assert caught.value.rcvd.code == 1009
+
+
+@pytest.mark.anyio
+async def test_a_user_has_three_connections_to_the_feed() -> None:
+    app = load("limits.py").app
+    ann, bob = {"Authorization": "Bearer ann:1"}, {"Authorization": "Bearer bob:1"}
+    async with AsyncExitStack() as stack:
+        for number in range(3):
+            ws = await stack.enter_async_context(
+                connect(app, "/feed", headers={"Authorization": f"Bearer ann:{number}"})
+            )
+            assert await ws.receive_text() == "hello ann"
+        with pytest.raises(WebSocketDenied) as caught:
+            await stack.enter_async_context(connect(app, "/feed", headers=ann))
+        assert caught.value.status == 429
+        await stack.enter_async_context(connect(app, "/feed", headers=bob))
 
 
 # The tutorial: a program before and after, and the ways to keep FastAPI.

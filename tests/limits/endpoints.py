@@ -82,8 +82,8 @@ ECHOES: dict[str, Add] = {
 }
 
 
-def aside(kind: str, limits: Any, around: Any = None) -> App:
+def aside(kind: str, limits: Any = None, around: Any = None, **options: Any) -> App:
     """An application with one echo at /echo/, which has limits of its own or those of the application."""
-    app = App(limits=around)
+    app = App(limits=around, **options)
     ECHOES[kind](app, "/echo" if kind in ("mounted", "included", "included with limits") else "/echo/", limits)
     return app

@@ -52,7 +52,8 @@ class App(LifespanOwner, RouteMethods):
         origins: The web pages that may open a WebSocket (`trunkline.security`): `"same"` for the server's own, `"*"`
             for all, or a list such as `["same", "https://example.com", "https://*.example.com"]`. Left out, an App that
             is mounted in another one leaves it to that, and any other means `"same"`.
-        trusted_proxies: Addresses and networks of proxies whose `X-Forwarded-Host` is believed in that check.
+        trusted_proxies: Addresses and networks of proxies whose `X-Forwarded-Host` is believed in that check, and whose
+            `X-Forwarded-For` is where connections are counted by address.
         dependencies: A list of `Depends(function)`: solved before those of each route, as `Router` says.
         limits: Of the connections of all routes, where those say nothing (`trunkline.limits`).
         messages: Those of the routes that say nothing of them, as `Router` says.

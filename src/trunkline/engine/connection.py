@@ -93,6 +93,7 @@ class Connection(Outbound, asyncio.BufferedProtocol):
         "phase",
         "receive",
         "resume",
+        "retime",
         "send",
         "timer",
     )
@@ -110,6 +111,8 @@ class Connection(Outbound, asyncio.BufferedProtocol):
         self.latency: float | None = None
         self.receive: Any = None
         self.send: Any = None
+        # What sets the clock of the handshake, until that is answered.
+        self.retime: Callable[[], None] | None = None
         self.resume: Any = None
         self.detached = False
         self.keepalive: Keepalive | None = None
@@ -129,6 +132,8 @@ class Connection(Outbound, asyncio.BufferedProtocol):
             raise RuntimeError("the limits of a connection are set before it is accepted")
         self.settings = replace(self.settings, **limits)
         self._limit(self.settings)
+        if "handshake_timeout" in limits and self.retime is not None:
+            self.retime()
 
     def hold(self, data: bytes) -> None:
         """Keep what has come before its time, within a bound."""

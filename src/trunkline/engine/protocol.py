@@ -226,9 +226,8 @@ class WebSocketProtocol(Calls, asyncio.Protocol):
         connection.receive = self._receive
         connection.send = self._send
         connection.resume = self._resume
-        timeout = connection.settings.handshake_timeout
-        if timeout is not None:
-            self._timer = connection.call_later(timeout, self._handshake_timed_out)
+        connection.retime = self._time_handshake
+        self._time_handshake()
         self._start()
 
     def _over_limit(self) -> bool:
@@ -237,6 +236,13 @@ class WebSocketProtocol(Calls, asyncio.Protocol):
         return limit is not None and (
             len(self._server_state.connections) > limit or len(self._server_state.tasks) >= limit
         )
+
+    def _time_handshake(self) -> None:
+        """Set the clock of the handshake, anew where the application has set another limit."""
+        if self._timer is not None:
+            self._timer.cancel()
+        timeout = self._connection.settings.handshake_timeout
+        self._timer = None if timeout is None else self._connection.call_later(timeout, self._handshake_timed_out)
 
     def _handshake_timed_out(self) -> None:
         timeout = self._connection.settings.handshake_timeout
@@ -253,6 +259,7 @@ class WebSocketProtocol(Calls, asyncio.Protocol):
         self._connection.refused()
 
     def _stop_timer(self) -> None:
+        self._connection.retime = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

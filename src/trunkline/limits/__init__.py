@@ -1,4 +1,4 @@
-"""Limits of WebSockets: how large a message may be, and how many may come.
+"""Limits of WebSockets: of messages, of connections and of time.
 
     app = App(limits=Limits(max_message=64 * 1024))
 

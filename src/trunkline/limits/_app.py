@@ -15,7 +15,7 @@ import anyio
 
 from trunkline.limits._channel import LimitedChannel
 from trunkline.limits._line import LimitedLine, with_line
-from trunkline.limits._meter import Meter
+from trunkline.limits._meter import Meter, with_meter
 from trunkline.line import line_of
 
 if TYPE_CHECKING:
@@ -36,9 +36,10 @@ def limited(app: ASGIApp, limits: Limits) -> ASGIApp:
         limits: The limits.
     """
     settings = _engine_settings(limits)
-    if not settings and not limits.rates:
+    is_counted = bool(limits.rates) or limits.said("idle_timeout") is not None
+    if not settings and not is_counted:
         return app
-    counted = _Counted(app, limits)
+    counted = _Counted(app, limits, is_counted)
 
     def call(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "websocket":
@@ -46,7 +47,7 @@ def limited(app: ASGIApp, limits: Limits) -> ASGIApp:
         line = line_of(scope)
         if line is not None:
             line.configure(**settings)
-            if not limits.rates:
+            if not is_counted:
                 return app(scope, receive, send)
         return counted.call(scope, receive, send, line)
 
@@ -55,28 +56,41 @@ def limited(app: ASGIApp, limits: Limits) -> ASGIApp:
 
 def _engine_settings(limits: Limits) -> dict[str, Any]:
     """What our engine is told, in its own words."""
-    if limits.max_message is None:
-        return {}
-    return {"max_message": sys.maxsize if limits.max_message == math.inf else limits.max_message}
+    said: dict[str, float | None] = {
+        "max_message": sys.maxsize if limits.max_message == math.inf else limits.max_message,
+        "handshake_timeout": limits.handshake_timeout,
+    }
+    settings: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
+    if limits.handshake_timeout == math.inf:
+        settings["handshake_timeout"] = None
+    return settings
 
 
 class _Counted:
     """An application whose messages are counted between it and the server."""
 
-    def __init__(self, app: ASGIApp, limits: Limits) -> None:
+    def __init__(self, app: ASGIApp, limits: Limits, is_counted: bool) -> None:
         self._app = app
         self._limits = limits
+        self._is_counted = is_counted
         self._max_message = math.inf if limits.max_message is None else limits.max_message
 
     async def call(self, scope: Scope, receive: Receive, send: Send, line: Line | None) -> None:
         # A frame of its own, so that nobody takes the way to the server for a straight one.
-        meter = Meter(self._limits, anyio.current_time()) if self._limits.rates else None
-        if line is not None and meter is not None and receive is line.receive:
-            counting = LimitedLine(line, meter)
-            try:
-                await self._app(with_line(scope, counting), counting.receive, send)
-            finally:
-                counting.stop()
-        else:
+        meter = Meter(self._limits, anyio.current_time()) if self._is_counted else None
+        if meter is not None:
+            scope = with_meter(scope, meter)
+        if line is None or meter is None:
             channel = LimitedChannel(receive, send, self._max_message, meter)
             await self._app(scope, channel.receive, channel.send)
+            return
+        counting = LimitedLine(line, meter)
+        if receive is line.receive and send is line.send:
+            receive, send = counting.receive, counting.send
+        else:  # a middleware is to see the messages
+            channel = LimitedChannel(receive, send, self._max_message, meter)
+            receive, send = channel.receive, channel.send
+        try:
+            await self._app(with_line(scope, counting), receive, send)
+        finally:
+            counting.stop()

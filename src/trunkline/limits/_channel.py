@@ -73,6 +73,8 @@ class LimitedChannel:
                 message = {**message, **self._end._asdict()}
         if message["type"] == "websocket.close":
             self._is_open = False
+        if self._meter is not None:
+            self._meter.seen_at = anyio.current_time()
         await self._send(message)
         if message["type"] == "websocket.accept":
             self._is_open = True

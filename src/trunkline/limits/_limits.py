@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from trunkline.limits._bucket import Rate
+from trunkline.limits._counts import per_ip, per_user
 from trunkline.limits._errors import LimitError
 
 if TYPE_CHECKING:
@@ -31,15 +32,34 @@ class Limits:
         bytes_per_second: How many bytes of messages, of text in UTF-8: a number, or a `Rate`.
         policy: What becomes of more per second: `"wait"`, which is the default, takes them later, and TCP slows the
             client down; `"close"` closes with 1008.
+        connections_per_ip: How many connections an address has at most, or a network of IPv6 (/64); one more is refused
+            with 429. Behind a proxy give `App(trusted_proxies=...)`. Counted together for all that these limits
+            were given to, in this process.
+        connections_per_user: How many connections a user has at most; one more is refused with 429.
+        user: Who it is: a function as `Depends` takes it, that returns a `str` or an `int`, or None for nobody, who is
+            not counted.
+        idle_timeout: Seconds without a message in either direction before the connection is closed with 3008; pings
+            are no messages. asyncio only.
+        max_life: Seconds from the handshake to the end, at most; then the connection is closed with 1001. asyncio
+            only.
+        handshake_timeout: Seconds to `accept`, from when the route is found. On our engine the handshake is answered
+            with 503 then; on other servers it is refused, by asyncio only.
 
     Raises:
-        LimitError: A limit is not what it must be, or a message of `max_message` could never come.
+        LimitError: A limit is not what it must be, or does not go together with another.
     """
 
     max_message: float | None = None
     messages_per_second: float | Rate | None = None
     bytes_per_second: float | Rate | None = None
     policy: Literal["wait", "close"] | None = None
+    connections_per_ip: float | None = None
+    connections_per_user: float | None = None
+    user: Callable[..., Any] | None = None
+    idle_timeout: float | None = None
+    max_life: float | None = None
+    handshake_timeout: float | None = None
+    _counts: dict[str, Any] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name, (allowed, words) in _ALLOWED.items():
@@ -54,15 +74,29 @@ class Limits:
                 f"a message may have {self.max_message} bytes, but one of more than {rate.size:g} would always close "
                 f"the connection; write bytes_per_second=Rate({rate.per_second:g}, burst={self.max_message})"
             )
+        if (self.connections_per_user is None) is not (self.user is None) or not callable(self.user or per_user):
+            raise LimitError(
+                "connections_per_user and user= go together: a number, and a function that gives what tells users "
+                f"apart, as Depends takes it; but got {self.connections_per_user!r} and {self.user!r}"
+            )
+        counts = {}
+        if (most := self.said("connections_per_ip")) is not None:
+            counts["connections_per_ip"] = per_ip(most)
+        if (most := self.said("connections_per_user")) is not None and self.user is not None:
+            counts["connections_per_user"] = per_user(most, self.user)
+        object.__setattr__(self, "_counts", counts)
+
+    def said(self, name: str) -> Any:
+        """The value of a limit; None where there is none, because nothing is said or it is lifted."""
+        value = getattr(self, name)
+        return None if value == math.inf else value
 
     @property
     def rates(self) -> dict[str, Rate]:
         """The rates to keep to, by what is counted: `"messages"`, `"bytes"`."""
-        said = {"messages": self.messages_per_second, "bytes": self.bytes_per_second}
+        said = {"messages": self.said("messages_per_second"), "bytes": self.said("bytes_per_second")}
         return {
-            name: value if isinstance(value, Rate) else Rate(value)
-            for name, value in said.items()
-            if value is not None and value != math.inf
+            name: value if isinstance(value, Rate) else Rate(value) for name, value in said.items() if value is not None
         }
 
     def within(self, around: Limits) -> Limits:
@@ -73,8 +107,12 @@ class Limits:
         """
         if around == NO_LIMITS:
             return self
-        said = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Limits(**{name: getattr(around, name) if value is None else value for name, value in said.items()})
+        said = {one.name: getattr(self, one.name) for one in fields(self) if one.init}
+        both = Limits(**{name: getattr(around, name) if value is None else value for name, value in said.items()})
+        # What is said around is counted there, together with all else that it is said of.
+        both._counts.update({name: counted for name, counted in around._counts.items() if said[name] is None})
+        both._counts.update(self._counts)
+        return both
 
 
 def _is_number(value: Any, kinds: type | tuple[type, ...]) -> bool:
@@ -86,13 +124,22 @@ def _is_count(value: Any) -> bool:
 
 
 def _is_rate(value: Any) -> bool:
-    return isinstance(value, Rate) or (_is_number(value, (int, float)) and bool(value > 0))
+    return isinstance(value, Rate) or _is_above_0(value)
+
+
+def _is_above_0(value: Any) -> bool:
+    return _is_number(value, (int, float)) and bool(value > 0)
 
 
 _ALLOWED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "max_message": (_is_count, "bytes, 1 or more"),
     "messages_per_second": (_is_rate, "a number above 0 or a Rate"),
     "bytes_per_second": (_is_rate, "a number above 0 or a Rate"),
+    "connections_per_ip": (_is_count, "1 or more"),
+    "connections_per_user": (_is_count, "1 or more"),
+    "idle_timeout": (_is_above_0, "seconds above 0"),
+    "max_life": (_is_above_0, "seconds above 0"),
+    "handshake_timeout": (_is_above_0, "seconds above 0"),
 }
 
 NO_LIMITS = Limits()

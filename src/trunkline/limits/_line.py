@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+import asyncio
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from trunkline.limits._intake import Intake
 from trunkline.line import EXTENSION, VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable
+    from collections.abc import Callable, Hashable, Iterable
 
     from trunkline.limits._meter import Meter
     from trunkline.line import Line
@@ -16,17 +17,24 @@ if TYPE_CHECKING:
 
 __all__ = ["LimitedLine", "with_line"]
 
+T = TypeVar("T")
+R = TypeVar("R")
+
 
 class LimitedLine:
     """A Line at a limited rate.
 
     Args:
         line: The Line.
-        meter: Who counts what is received.
+        meter: Who counts what is received, and is told of what is sent.
     """
 
     def __init__(self, line: Line, meter: Meter) -> None:
         self._line = line
+        self.send = _seen(line.send, meter)
+        self.write_text = _seen(line.write_text, meter)
+        self.write_bytes = _seen(line.write_bytes, meter)
+        self.write_frame = _seen(line.write_frame, meter)
         self._intake = intake = Intake(line, meter)
         self.receive = intake.receive
         self.take = intake.take
@@ -46,19 +54,29 @@ class LimitedLine:
 
     @property
     def frame_key(self) -> Hashable | None:
-        """Not that of the server's own Lines, which write to each other past this one."""
+        """What frames are made by: not the key of its Line, so that it is among others of its kind."""
         key = self._line.frame_key
         return None if key is None else (LimitedLine, key)
 
     def write_frame_to(self, lines: Iterable[LimitedLine], frame: bytes) -> list[LimitedLine]:
-        """Write a ready-made frame to each of these where it is welcome; those where it was not."""
+        """Write a ready-made frame to each of these Lines where it is welcome; those where it was not."""
         return [line for line in lines if not line.write_frame(frame)]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._line, name)
 
 
+def _seen(write: Callable[[T], R], meter: Meter) -> Callable[[T], R]:
+    time = asyncio.get_running_loop().time
+
+    def seen(message: T) -> R:
+        meter.seen_at = time()
+        return write(message)
+
+    return seen
+
+
 def with_line(scope: Scope, line: LimitedLine) -> Scope:
-    """A copy of a scope with another Line. The server's own would keep that alive as long as itself."""
+    """A copy of a scope with another Line."""
     entry = {"version": VERSION, "line": cast("Line", line)}
     return {**scope, "extensions": {**scope["extensions"], EXTENSION: entry}}

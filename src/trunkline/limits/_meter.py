@@ -17,8 +17,11 @@ from trunkline.limits._bucket import Bucket
 
 if TYPE_CHECKING:
     from trunkline.limits._limits import Limits
+    from trunkline.types import Scope
 
-__all__ = ["Meter", "size_of"]
+__all__ = ["Meter", "meter_of", "size_of", "with_meter"]
+
+_KEY = "trunkline.meter"
 
 
 def size_of(data: str | bytes) -> int:
@@ -34,11 +37,15 @@ class Meter:
     Args:
         limits: What they are to keep to.
         now: The time, in seconds of any clock.
+
+    Attributes:
+        seen_at: When there was the last message, in either direction.
     """
 
-    __slots__ = ("_buckets", "_waits")
+    __slots__ = ("_buckets", "_waits", "seen_at")
 
     def __init__(self, limits: Limits, now: float) -> None:
+        self.seen_at = now
         self._waits = limits.policy != "close"
         self._buckets = [(name, Bucket(rate, now)) for name, rate in limits.rates.items()]
 
@@ -47,7 +54,7 @@ class Meter:
         if not self._waits:
             return 0.0
         self.rest(now)
-        return max(bucket.delay(1) for _, bucket in self._buckets)
+        return max((bucket.delay(1) for _, bucket in self._buckets), default=0.0)
 
     def rest(self, now: float) -> None:
         """No message has waited until this time."""
@@ -65,6 +72,7 @@ class Meter:
         Returns:
             What limit it goes beyond, in words; None where it does not, or is made to wait for.
         """
+        self.seen_at = now
         for name, bucket in self._buckets:
             tokens = 1 if name == "messages" else size_of(data)
             bucket.fill(now)
@@ -72,3 +80,17 @@ class Meter:
                 return f"more than {bucket.rate.per_second:g} {name} per second"
             bucket.spend(tokens)
         return None
+
+
+def with_meter(scope: Scope, meter: Meter) -> Scope:
+    """A copy of a scope that knows who counts its messages.
+
+    A copy, because the server's own would keep what belongs to the application alive as long as itself.
+    """
+    return {**scope, _KEY: meter}
+
+
+def meter_of(scope: Scope) -> Meter:
+    """Who counts the messages of a connection."""
+    meter: Meter = scope[_KEY]
+    return meter

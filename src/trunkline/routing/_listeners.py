@@ -64,9 +64,9 @@ class ListenerRoute(WebSocketRoute):
         self._set_path(path)
         self._set_app(middleware, dependencies, limits, exception_handlers)
 
-    def _endpoint_app(self) -> ASGIApp:
+    def _endpoint_app(self, dependencies: Sequence[Any]) -> ASGIApp:
         messages = self.messages or MessageSettings()
-        return listener_app(self.endpoint, self.param_convertors, self.dependencies, messages, self.options)
+        return listener_app(self.endpoint, self.param_convertors, dependencies, messages, self.options)
 
 
 class StreamRoute(WebSocketRoute):
@@ -111,6 +111,6 @@ class StreamRoute(WebSocketRoute):
         self._set_path(path)
         self._set_app(middleware, dependencies, limits, exception_handlers)
 
-    def _endpoint_app(self) -> ASGIApp:
+    def _endpoint_app(self, dependencies: Sequence[Any]) -> ASGIApp:
         messages = self.messages or MessageSettings()
-        return stream_app(self.endpoint, self.param_convertors, self.dependencies, messages)
+        return stream_app(self.endpoint, self.param_convertors, dependencies, messages)

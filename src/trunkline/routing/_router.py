@@ -8,7 +8,6 @@ from trunkline._injection import guarded
 from trunkline._straight import passes
 from trunkline.datastructures import URL, URLPath, parse_host
 from trunkline.exceptions import HTTPException
-from trunkline.limits._app import limited
 from trunkline.limits._limits import NO_LIMITS
 from trunkline.middleware.exceptions import handled
 from trunkline.middleware.handlers import is_answered
@@ -30,6 +29,7 @@ from trunkline.routing._routes import (
     WebSocketRoute,
     check_path,
     misses,
+    within,
 )
 from trunkline.websockets import WebSocketClose
 
@@ -211,7 +211,8 @@ class Host(_Nested, BaseRoute):
     ) -> Host:
         # A mount, because it shows the routes inside its middleware.
         mount = Mount(prefix, self.app)
-        mount.app = wrap(guarded(limited(mount.app, limits), mount.types, dependencies, self.param_convertors))
+        names = self.param_convertors
+        mount.app = wrap(guarded(within(mount.app, limits, names), mount.types, dependencies, names))
         return Host(self.host, Router([mount]), self.name)
 
     def handle(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:

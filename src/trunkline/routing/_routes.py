@@ -21,6 +21,7 @@ from trunkline.endpoints import (
 )
 from trunkline.exceptions import TrunklineError
 from trunkline.limits._app import limited
+from trunkline.limits._guards import guards_of
 from trunkline.limits._limits import NO_LIMITS
 from trunkline.middleware.exceptions import handled
 from trunkline.responses import PlainTextResponse
@@ -159,6 +160,19 @@ class BaseRoute:
             await WebSocketClose()(scope, receive, send)
 
 
+def within(app: ASGIApp, limits: Limits, path_names: Iterable[str]) -> ASGIApp:
+    """An application whose WebSockets are within limits, and nothing else of it."""
+    guards = guards_of(limits)
+    websockets = limited(guarded(app, ("websocket",), guards, path_names), limits)
+    if not guards:
+        return websockets
+
+    def call(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        return (websockets if scope["type"] == "websocket" else app)(scope, receive, send)
+
+    return call
+
+
 class PathRoute(BaseRoute):
     """What the routes that match by path have in common.
 
@@ -187,7 +201,8 @@ class PathRoute(BaseRoute):
     ) -> Self:
         route = copy.copy(self)
         route._set_path(prefix + self.path)
-        route.app = wrap(guarded(limited(self.app, limits), self.types, dependencies, self.param_convertors))
+        names = self.param_convertors
+        route.app = wrap(guarded(within(self.app, limits, names), self.types, dependencies, names))
         return route
 
     @property
@@ -262,13 +277,13 @@ class EndpointRoute(PathRoute):
         self.app = self._make_app()
 
     def _make_app(self) -> ASGIApp:
-        app = limited(self._endpoint_app(), self.limits)
+        app = limited(self._endpoint_app((*guards_of(self.limits), *self.dependencies)), self.limits)
         for wrap in self._wraps:
             app = wrap(app)
         return app
 
-    def _endpoint_app(self) -> ASGIApp:
-        return endpoint_app(self.endpoint, self.protocol, self.param_convertors, self.dependencies)
+    def _endpoint_app(self, dependencies: Sequence[Any]) -> ASGIApp:
+        return endpoint_app(self.endpoint, self.protocol, self.param_convertors, dependencies)
 
     def with_prefix(
         self, prefix: str, wrap: Wrap, dependencies: Sequence[Any] = (), limits: Limits = NO_LIMITS
@@ -280,7 +295,8 @@ class EndpointRoute(PathRoute):
         route = copy.copy(self)
         route._set_path(prefix + self.path)
         route.dependencies = (*dependencies, *self.dependencies)
-        route.limits = self.limits.within(limits)
+        if self.protocol == "websocket":
+            route.limits = self.limits.within(limits)
         route._wraps = (*self._wraps, wrap)
         is_same = not dependencies and "{" not in prefix and route.limits == self.limits
         route.app = wrap(self.app) if is_same else route._make_app()
@@ -426,8 +442,8 @@ class WebSocketRoute(EndpointRoute):
         self._set_path(path)
         self._set_app(middleware, dependencies, limits, exception_handlers)
 
-    def _endpoint_app(self) -> ASGIApp:
-        return endpoint_app(self.endpoint, self.protocol, self.param_convertors, self.dependencies, self.messages)
+    def _endpoint_app(self, dependencies: Sequence[Any]) -> ASGIApp:
+        return endpoint_app(self.endpoint, self.protocol, self.param_convertors, dependencies, self.messages)
 
     def with_messages(self, messages: MessageSettings) -> Self:
         if self.messages is not None:

@@ -24,6 +24,7 @@ SAME = "same"
 ANY = "*"
 
 _CHECKED = "trunkline.origin_checked"
+_PROXIES = "trunkline.trusted_proxies"
 _REFUSED = 1008
 
 _DEFAULT_PORTS: Mapping[str, int] = {"http": 80, "ws": 80, "https": 443, "wss": 443}
@@ -278,6 +279,15 @@ class TrustedProxies:
         return any(address in network for network in self.networks)
 
 
+_NOBODY = TrustedProxies()
+
+
+def proxies_of(scope: Scope) -> TrustedProxies:
+    """The proxies that the innermost application trusts of those around this connection that trust any."""
+    proxies: TrustedProxies = scope.get(_PROXIES, _NOBODY)
+    return proxies
+
+
 class OriginMiddleware:
     """Refuses WebSockets from pages of other origins, before `accept` (HTTP 403 on the wire).
 
@@ -308,6 +318,8 @@ class OriginMiddleware:
     def call(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """As `__call__`, without a coroutine of its own for what only passes through."""
         if scope["type"] == "websocket":
+            if self.proxies != _NOBODY:
+                scope[_PROXIES] = self.proxies
             if (self.told or _CHECKED not in scope) and not self._allows(scope):
                 return send({"type": "websocket.close", "code": _REFUSED, "reason": "origin not allowed"})
             scope[_CHECKED] = True
