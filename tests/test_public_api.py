@@ -36,8 +36,9 @@ PLACES = {
     "trunkline.responses": "FileResponse HTMLResponse JSONResponse PlainTextResponse RedirectResponse Response",
     "trunkline.dependencies": "Cookie Depends DependencyError Header Path Query",
     "trunkline.exceptions": "HTTPException RequestValidationError WebSocketException WebSocketRequestValidationError",
-    "trunkline.security": "Authenticated Authentication BearerToken CookieToken FirstOf Forbidden OriginMiddleware "
-    "QueryToken SubprotocolToken TokenSource Unauthorized get_authentication origin_allowed",
+    "trunkline.security": "Authenticated Authentication BearerToken CookieToken FirstMessageToken FirstOf Forbidden "
+    "MemoryTicketStore OriginMiddleware QueryToken SubprotocolToken TicketStore Tickets TokenSource Unauthorized "
+    "get_authentication origin_allowed",
     "trunkline.limits": "LimitError Limits Rate",
     "trunkline.testclient": "TestClient WebSocketDenialResponse WebSocketTestSession",
     "trunkline.testing": "connect",

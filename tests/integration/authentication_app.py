@@ -1,5 +1,6 @@
 """An application with authentication in every form, for tests on real servers."""
 
+import os
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -13,10 +14,12 @@ from trunkline.security import (
     Authentication,
     BearerToken,
     CookieToken,
+    FirstMessageToken,
     FirstOf,
     Forbidden,
     QueryToken,
     SubprotocolToken,
+    Tickets,
     Unauthorized,
     get_authentication,
 )
@@ -99,3 +102,30 @@ class Class(WebSocketEndpoint):
 
 
 app.router.add_websocket_route("/expiring/class", Class, dependencies=[Guarded])
+
+
+tickets = Tickets(os.environ.get("TICKETS", "memory://"))
+
+
+@app.post("/ticket")
+async def ticket(user: User) -> dict[str, str | int]:
+    return {"ticket": await tickets.issue(user), "process": os.getpid()}
+
+
+async def ticket_or_message(websocket: WebSocket, token: str) -> None:
+    if websocket.application_state.name == "CONNECTING":
+        await websocket.accept()
+    await websocket.send_json({"user": token, "process": os.getpid()})
+
+
+@app.websocket("/ticket")
+async def with_ticket(websocket: WebSocket, name: Annotated[str, Depends(tickets)]) -> None:
+    await ticket_or_message(websocket, name)
+
+
+@app.websocket("/message")
+async def with_message(
+    websocket: WebSocket, token: Annotated[str, Depends(FirstOf(tickets, FirstMessageToken(0.5, field="token")))]
+) -> None:
+    await user(token) if token != "anna" else None
+    await ticket_or_message(websocket, token)

@@ -13,12 +13,15 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from tests.cli_process import Server as CommandServer, serving
 from tests.contracts.servers import SERVERS, RunningServer, Server, serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from websockets.sync.client import ClientConnection
+
+    from tests.hub.redis_server import RedisServer
 
 APP = "tests.integration.authentication_app:app"
 COMMAND = "trunkline run {app} --host 127.0.0.1 --port {port}"
@@ -36,9 +39,9 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         yield running
 
 
-def get(server: RunningServer, path: str, **headers: str) -> tuple[int, Any, Any]:
+def get(server: RunningServer, path: str, method: str = "GET", **headers: str) -> tuple[int, Any, Any]:
     try:
-        with urlopen(Request(f"http://{server.host}{path}", headers=headers), timeout=10) as answer:
+        with urlopen(Request(f"http://{server.host}{path}", headers=headers, method=method), timeout=10) as answer:
             return answer.status, json.load(answer), answer.headers
     except HTTPError as error:
         with error:
@@ -123,6 +126,64 @@ def test_one_whose_authentication_is_renewed(kind: str, server: RunningServer) -
         assert closed_with(client) == (3000, "The authentication has expired")
 
 
+def test_a_ticket_is_good_once(server: RunningServer) -> None:
+    status, body, _ = get(server, "/ticket", "POST", Authorization="Bearer secret-anna")
+    assert status == 200
+    for path in ("/ticket", "/message"):
+        _, body, _ = get(server, "/ticket", "POST", Authorization="Bearer secret-anna")
+        with feed(server, f"?ticket={body['ticket']}", path=path) as client:
+            assert json.loads(client.recv(timeout=10))["user"] == "anna"
+        for ticket in (body["ticket"], "nonsense"):
+            with pytest.raises(InvalidStatus, match="401"), feed(server, f"?ticket={ticket}", path=path):
+                pass
+
+
+def test_a_token_in_the_first_message(server: RunningServer) -> None:
+    with feed(server, path="/message") as client:
+        client.send('{"token": "secret-bob"}')
+        assert json.loads(client.recv(timeout=10))["user"] == "secret-bob"
+    for message, words in (
+        ('{"token": "wrong"}', "The token is not valid"),
+        ("{}", "The first message is not a token"),
+    ):
+        with feed(server, path="/message") as client:
+            client.send(message)
+            assert closed_with(client) == (3000, words)
+    with feed(server, path="/message") as client:
+        assert closed_with(client) == (3000, "No token came in time")
+
+
+@contextlib.contextmanager
+def two_workers(tickets: str) -> Iterator[tuple[CommandServer, str]]:
+    arguments = ("run", APP, "--port", "0", "--workers", "2")
+    with serving(*arguments, env={"TICKETS": tickets}) as server:
+        port = server.wait_for(r"running on http://127\.0\.0\.1:(\d+)")[1]
+        yield server, f"127.0.0.1:{port}"
+
+
+def test_a_ticket_in_redis_is_good_in_every_worker(redis_server: RedisServer) -> None:
+    with two_workers(redis_server.url) as (server, host):
+        for _ in range(2):
+            server.wait_for("Application startup complete")
+        seen: set[bool] = set()
+        for _ in range(200):
+            request = Request(f"http://{host}/ticket", headers={"Authorization": "Bearer secret-anna"}, method="POST")
+            with urlopen(request, timeout=10) as answer:
+                issued = json.load(answer)
+            with connect(f"ws://{host}/ticket?ticket={issued['ticket']}", proxy=None) as client:
+                got = json.loads(client.recv(timeout=10))
+            assert got["user"] == "anna"
+            seen.add(got["process"] == issued["process"])
+            if seen == {True, False}:
+                return
+        raise AssertionError(f"the kernel gave all connections to one worker, or never one twice: {seen}")
+
+
+def test_tickets_in_memory_say_that_several_workers_do_not_share_them() -> None:
+    with two_workers("memory://") as (server, _):
+        server.wait_for(r"there are 2 worker processes, but these tickets are kept in the memory of the one")
+
+
 @pytest.mark.parametrize("server", OURS, ids=lambda row: row.name, indirect=True)
 def test_tokens_are_not_in_the_log(server: RunningServer) -> None:
     server.mark()
@@ -138,9 +199,19 @@ def test_tokens_are_not_in_the_log(server: RunningServer) -> None:
             pass
     with feed(server, "?token=secret-0.05", path="/expiring/raw") as client:
         closed_with(client)
+    _, body, _ = get(server, "/ticket", "POST", Authorization="Bearer secret-anna")
+    with feed(server, f"?ticket={body['ticket']}", path="/ticket") as client:
+        client.recv(timeout=10)
+    with pytest.raises(InvalidStatus, match="401"), feed(server, f"?ticket={body['ticket']}", path="/ticket"):
+        pass
+    with feed(server, path="/message") as client:
+        client.send('{"token": "wrong-secret"}')
+        closed_with(client)
     log = server.since_mark()
     assert '"GET /me HTTP/1.1" 200' in log
     assert '"WebSocket /feed" [accepted]' in log
     assert '"WebSocket /feed" 403' in log
     assert "the endpoint fails" in log
+    assert '"WebSocket /ticket" 401' in log
     assert "secret" not in log
+    assert body["ticket"] not in log

@@ -13,6 +13,7 @@ from uvicorn.main import main as uvicorn_command
 
 from trunkline.cli.loading import check_module, load_application
 from trunkline.engine.settings import PREFIX, EngineSettings, from_environment
+from trunkline.workers import WORKERS_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,7 +84,7 @@ def _checked(drain: float | None, engine: Sequence[str], **options: Any) -> None
     _engine_settings(drain, engine)
     if options["workers"] is not None:
         # What depends on the number of processes, as a hub in memory does, finds it there.
-        os.environ["WEB_CONCURRENCY"] = str(options["workers"])
+        os.environ[WORKERS_VARIABLE] = str(options["workers"])
     assert uvicorn_command.callback is not None
     uvicorn_command.callback(**options)
 

@@ -38,6 +38,7 @@ from trunkline.engine.settings import EngineSettings, from_environment
 from trunkline.line import EXTENSION, VERSION
 from trunkline.states import CONNECTING, next_application_state
 from trunkline.status import check_close_code
+from trunkline.workers import note_workers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -68,7 +69,8 @@ logger = logging.getLogger("uvicorn.error")
 
 @functools.lru_cache(maxsize=8)
 def _settings(config: Config, settings: EngineSettings) -> EngineSettings:
-    """Ours, then uvicorn's options, then our environment variables."""
+    """Ours, then uvicorn's options, then our environment variables. Once for a server, like this:"""
+    note_workers(config.workers)
     changes = {ours: getattr(config, name) for name, default, ours in _OPTIONS if getattr(config, name) != default}
     for name in ("ping_interval", "ping_timeout"):
         if changes.get(name) == 0:

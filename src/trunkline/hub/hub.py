@@ -21,6 +21,7 @@ from trunkline.hub.errors import HubError
 from trunkline.hub.presence import Roster
 from trunkline.hub.room import NO_STATS, Room, TopicStats
 from trunkline.hub.topic import Pattern, Topic
+from trunkline.workers import worker_count
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping
@@ -61,11 +62,10 @@ def _broker_of(broker: str | Broker | None) -> Broker:
 
 
 def _warn_of_workers() -> None:
-    # What `trunkline run --workers` leaves in the environment, and gunicorn and uvicorn read from it.
-    workers = os.environ.get("WEB_CONCURRENCY", "")
-    if workers.isdecimal() and int(workers) > 1:
+    workers = worker_count()
+    if workers > 1:
         logger.warning(
-            "there are %s worker processes, but the topics of this hub reach only the members of its own process: the "
+            "there are %d worker processes, but the topics of this hub reach only the members of its own process: the "
             "others miss what is published. Let all of them use one Redis: set %s=redis://localhost:6379 or write "
             'Hub("redis://localhost:6379")',
             workers,

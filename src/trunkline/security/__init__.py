@@ -16,7 +16,8 @@ Clients that are not browsers may send no `Origin`, or what they like: this chec
 nobody.
 
 **Users.** A token says who somebody is. Where it comes is a `TokenSource`, each a dependency of HTTP and WebSocket
-routes alike: `BearerToken`, `CookieToken`, `QueryToken`, `SubprotocolToken`; `FirstOf` takes the first that is present.
+routes alike: `BearerToken`, `CookieToken`, `QueryToken`, `SubprotocolToken`, one-time `Tickets`, and for WebSockets
+`FirstMessageToken`; `FirstOf` takes the first that is present.
 
 An `Authentication` makes a principal of it, by a function of yours, and ends a WebSocket when that expires.
 
@@ -33,6 +34,7 @@ from __future__ import annotations
 
 from trunkline.security._authentication import Authenticated, Authentication, get_authentication
 from trunkline.security._errors import Forbidden, Unauthorized
+from trunkline.security._first_message import FirstMessageToken
 from trunkline.security._origins import (
     OriginMiddleware,
     OriginPolicy,
@@ -40,6 +42,7 @@ from trunkline.security._origins import (
     TrustedProxies,
     origin_allowed,
 )
+from trunkline.security._tickets import MemoryTicketStore, TicketError, Tickets, TicketStore
 from trunkline.security._tokens import BearerToken, CookieToken, FirstOf, QueryToken, SubprotocolToken, TokenSource
 
 __all__ = [
@@ -47,13 +50,18 @@ __all__ = [
     "Authentication",
     "BearerToken",
     "CookieToken",
+    "FirstMessageToken",
     "FirstOf",
     "Forbidden",
+    "MemoryTicketStore",
     "OriginMiddleware",
     "OriginPolicy",
     "OriginSettingError",
     "QueryToken",
     "SubprotocolToken",
+    "TicketError",
+    "TicketStore",
+    "Tickets",
     "TokenSource",
     "TrustedProxies",
     "Unauthorized",

@@ -51,6 +51,8 @@ class TokenSource(ABC):
     challenge: str = "Bearer"
     # What it takes. One that only takes a `WebSocket` says so in its signature too, for the plan of an endpoint.
     _connection_class: type[HTTPConnection[Any]] = HTTPConnection
+    # Whether there is no going on to another source, because it waits for a token until it comes.
+    _always_finds: bool = False
 
     @abstractmethod
     async def find(self, connection: Any) -> str | None:
@@ -189,6 +191,7 @@ class FirstOf(TokenSource):
 
     Raises:
         TypeError: Something else was given, or nothing.
+        ValueError: One that waits for a token, as `FirstMessageToken` does, is not the last.
     """
 
     def __init__(self, *sources: TokenSource) -> None:
@@ -198,7 +201,12 @@ class FirstOf(TokenSource):
                 f"FirstOf takes sources of tokens, for example FirstOf(BearerToken(), CookieToken('session')), but got "
                 f"{given!r}"
             )
+        if any(source._always_finds for source in sources[:-1]):
+            raise ValueError(
+                "FirstMessageToken waits until a token comes, so nothing is asked behind it: make it the last"
+            )
         self._sources = sources
+        self._always_finds = sources[-1]._always_finds
         self.challenge = ", ".join(dict.fromkeys(source.challenge for source in sources))
         self._connection_class = next(
             (source._connection_class for source in sources if source._connection_class is not HTTPConnection),
