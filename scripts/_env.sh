@@ -99,6 +99,16 @@ make_redis() {
     fi
 }
 
+# What a proxy does to WebSockets is tried on nginx, with a configuration of the test's own.
+make_nginx() {
+    { command -v nginx || [ -x /usr/sbin/nginx ]; } >/dev/null && return
+    if debian_install nginx-light; then
+        { systemctl disable --now nginx || service nginx stop; } >/dev/null 2>&1 || true
+    else
+        say "no nginx, and none could be installed (Debian package: nginx-light): tests with it are skipped"
+    fi
+}
+
 # The contract suite's second client is Node's `ws`.
 make_node_client() {
     local folder=tests/contracts/node

@@ -20,7 +20,7 @@ from websockets.typing import Origin
 
 from tests.cli_process import Server, serving
 from tests.contracts.servers import free_port
-from tests.support import ROOT, unavailable
+from tests.support import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +57,7 @@ class Nginx:
     def __init__(self, folder: Path, behind: int, changes: dict[str, str]) -> None:
         program = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
         if program is None:
-            unavailable("nginx is not installed: on Debian and Ubuntu, apt-get install nginx-light")
+            pytest.skip("nginx is not installed: on Debian and Ubuntu, apt-get install nginx-light")
         self.port = free_port()
         self.certificate = folder / "certificate.pem"
         key = folder / "key.pem"
