@@ -556,3 +556,82 @@ async def test_streams_do_what_the_page_says() -> None:
         await client.send_json({"type": "done"})
         assert [message async for message in client] == []
         assert client.close_code == 1000
+
+
+# Authentication.
+
+
+def test_who_is_there_is_found_in_every_way() -> None:
+    program = load("authentication.py")
+    bearer = {"authorization": "Bearer ada-secret"}
+    with TestClient(program.app) as client:
+        assert client.get("/me").status_code == 401
+        assert client.get("/me", headers=bearer).json() == "ada"
+        assert client.get("/me", headers={"cookie": "session=bob-secret"}).json() == "bob"
+        with client.websocket_connect("/feed", headers=bearer) as websocket:
+            assert websocket.receive_text() == "hello ada"
+            websocket.send_text("hi")
+            assert websocket.receive_text() == "you said: hi"
+        with client.websocket_connect("/admin", headers=bearer) as websocket:
+            websocket.send_text("restart")
+            assert websocket.receive_text() == "done: restart"
+        with pytest.raises(WebSocketDenialResponse) as denied:
+            client.websocket_connect("/admin", headers={"authorization": "Bearer bob-secret"}).__enter__()
+        assert (denied.value.status_code, denied.value.text) == (403, "This is for administrators")
+        ticket = client.post("/ticket", headers=bearer).json()["ticket"]
+        with client.websocket_connect(f"/with-ticket?ticket={ticket}") as websocket:
+            assert websocket.receive_text() == "hello ada"
+        with pytest.raises(WebSocketDenialResponse):
+            client.websocket_connect(f"/with-ticket?ticket={ticket}").__enter__()
+        with client.websocket_connect("/with-subprotocol", subprotocols=["feed.v1", "bearer.ada-secret"]) as websocket:
+            assert websocket.accepted_subprotocol == "feed.v1"
+            assert websocket.receive_text() == "hello ada"
+        with client.websocket_connect("/with-message") as websocket:
+            websocket.send_json({"token": "ada-secret"})
+            assert websocket.receive_text() == "hello ada"
+        with client.websocket_connect("/with-message") as websocket:
+            websocket.send_json({"token": "wrong"})
+            with pytest.raises(WebSocketDisconnect) as closed:
+                websocket.receive_text()
+        assert (closed.value.code, closed.value.reason) == (3000, "The token is not valid")
+        with client.websocket_connect("/renewing", headers=bearer) as websocket:
+            for message, answer in [
+                ({"type": "say", "text": "hi"}, "ada says: hi"),
+                ({"type": "renew", "token": "ada-secret"}, "renewed"),
+                ({"type": "renew", "token": "bob-secret"}, "this is not a token of yours"),
+                ({"type": "renew", "token": "nonsense"}, "this is not a token of yours"),
+            ]:
+                websocket.send_json(message)
+                assert websocket.receive_text() == answer
+
+
+def test_a_dashboard_behind_a_login(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = load("dashboard/main.py")
+    ada = "user=ada&password=lovelace"
+    with TestClient(program.app, follow_redirects=False) as client:
+        assert "Log in" in client.get("/").text
+        assert client.get("/me").status_code == 401
+        for wrong in ("user=ada&password=wrong", "user=nobody&password=lovelace", "", "%ff"):
+            assert client.post("/login", content=wrong).status_code == 401
+        assert client.post("/login", content="x" * 5000).status_code == 413
+        assert client.post("/login", content=ada, headers={"origin": "http://evil.example"}).status_code == 403
+        assert client.post("/login", content=ada).status_code == 303
+        assert "Dashboard" in client.get("/").text
+        assert client.get("/me").json() == {"user": "ada"}
+        assert client.get("/static/dashboard.js").status_code == 200
+        assert client.get("/static/main.py").status_code == 404
+        with client.websocket_connect("/live") as websocket:
+            numbers = websocket.receive_json()
+            assert (numbers["user"], numbers["pages"], numbers["sessions"]) == ("ada", 1, 1)
+            assert client.post("/stay").status_code == 204
+            assert client.post("/logout").status_code == 303
+            with pytest.raises(WebSocketDisconnect) as closed:
+                while True:
+                    websocket.receive_json()
+        assert (closed.value.code, closed.value.reason) == (3000, "You have logged out")
+        assert program.sessions == {}
+        monkeypatch.setattr(program, "SESSION_SECONDS", -1)
+        client.post("/login", content=ada)
+        assert "Your session has ended." in client.get("/?ended").text
+        client.post("/login", content=ada)
+        assert len(program.sessions) == 1, "those that have ended are forgotten"

@@ -310,6 +310,28 @@ async def test_a_principal_is_renewed_in_place(path: str, client: Client) -> Non
     assert timers() == []
 
 
+async def test_one_who_is_revoked_is_closed(client: Client) -> None:
+    app = App()
+    connections: list[Authenticated[User]] = []
+
+    @app.websocket("/")
+    async def endpoint(websocket: WebSocket, user: Known) -> None:
+        connections.append(get_authentication(websocket))
+        await websocket.accept()
+        await websocket.receive_text()
+
+    await client.open(app, "/?token=anna:1000")
+    connections[0].revoke("You have logged out")
+    await client.end()
+    assert client.close == (3000, "You have logged out")
+    assert timers() == []
+    connections[0].revoke()  # nothing is left to be closed
+
+
+async def test_revoking_a_request_does_nothing() -> None:
+    Authenticated(HTTPConnection(http_scope()), User("anna"), None).revoke()
+
+
 async def test_one_who_is_renewed_by_what_has_expired_is_closed(client: Client) -> None:
     await client.open(application(), "/renewing?token=anna")
     client.says("bob:-1")

@@ -97,6 +97,16 @@ class Authenticated(Generic[P]):
             self._stop()
             self._become(principal, expires_at)
 
+    def revoke(self, reason: str = "The authentication was revoked") -> None:
+        """Close the WebSocket with 3000 now, for example because its user has logged out. asyncio only.
+
+        Args:
+            reason: Text for the client, cut to 123 bytes of UTF-8 at a character.
+        """
+        self._stop()
+        if isinstance(self._connection, WebSocket):
+            self._connection._expel(_UNAUTHORIZED, reason)
+
     def _become(self, principal: P, expires_at: float | None) -> None:
         self.principal = principal
         self.expires_at = expires_at
