@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
 import pytest
 from uvicorn.config import Config
 
 import trunkline.workers
+from tests.support import ROOT
 from trunkline.engine.protocol import _settings
 from trunkline.engine.settings import EngineSettings
 from trunkline.workers import note_workers, worker_count
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture(autouse=True)
@@ -35,3 +44,55 @@ def test_a_server_says_it(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_our_engine_tells_what_uvicorn_was_told() -> None:
     _settings(Config("module:app", workers=7, log_config=None), EngineSettings())
     assert worker_count() == 7
+
+
+@pytest.mark.parametrize(
+    ("command", "count"),
+    [
+        ("/usr/bin/gunicorn app:app -w 4", 4),
+        ("/usr/bin/gunicorn -w4 app:app", 4),
+        ("/usr/bin/gunicorn --workers=4 app:app", 4),
+        ("/site-packages/gunicorn/__main__.py --workers 4 app:app", 4),
+        ("hypercorn app:app --workers 4", 4),
+        ("granian app:app --workers", 1),
+        ("gunicorn app:app --worker-class x", 1),
+        ("gunicorn app:app", 1),
+        ("pytest -w 4", 1),
+        ("", 1),
+    ],
+)
+def test_the_command_line_of_a_server_says_it(command: str, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", command.split() or [""])
+    assert worker_count() == count
+
+
+SCRIPT = """
+import uvicorn
+from trunkline import App, Hub
+
+hub = Hub()
+app = App()
+
+if __name__ == "__main__":
+    uvicorn.run("served:app", workers=2, port=0)
+"""
+
+
+@pytest.mark.parametrize("command", ["-m uvicorn served:app --workers 2 --port 0", "served.py"])
+def test_uvicorns_workers_warn_of_a_hub_in_memory(command: str, tmp_path: Path) -> None:
+    (tmp_path / "served.py").write_text(SCRIPT)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    with subprocess.Popen(
+        [sys.executable, *command.split()],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        try:
+            warned = next((line for line in process.stdout if "there are 2 worker processes" in line), "")
+        finally:
+            process.terminate()
+    assert 'Hub("redis://localhost:6379")' in warned

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager, suppress
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
+from trunkline._ending import lifespan_of_loop
 from trunkline.applications._children import LifespanError, Started, call_with_state, mounts, running, served
 from trunkline.routing import Router
 from trunkline.routing._lifespan import no_lifespan, run_lifespan
@@ -71,6 +72,7 @@ class LifespanOwner:
             What this application's own lifespan yields.
         """
         async with (
+            lifespan_of_loop(),
             self.router.lifespan_context(self) as state,
             running(self.router.routes, self._lifespan_of) as started_children,
         ):

@@ -15,6 +15,7 @@ import secrets
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from trunkline._ending import end_with_lifespan
 from trunkline.hub.brokers import Broker, MemoryBroker
 from trunkline.hub.config import config_for, read_topics
 from trunkline.hub.errors import HubError
@@ -104,7 +105,8 @@ class Hub:
                 async for text in websocket.iter_text():
                     await topic.publish({"text": text})
 
-    It starts at its first use. `async with hub` closes it at the end: everybody leaves, no connection is closed.
+    It starts at its first use, and is closed with the lifespan of the `App` that runs in its event loop: everybody
+    leaves, no connection is closed. Where there is none, `async with hub` closes it at the end.
 
     Args:
         broker: What carries publications: `"memory://"` within this process, `"redis://host:port/db"` between all
@@ -232,6 +234,7 @@ class Hub:
             self._forget_everything()
         self._loop = loop
         self.broker.start()
+        end_with_lifespan(self.aclose)
 
     def is_at_home(self) -> bool:
         """Whether the event loop that runs here is the hub's, or may become it."""
