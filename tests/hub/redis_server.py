@@ -84,6 +84,11 @@ class RedisServer:
         self._process.kill()
         self._process.wait(DEADLINE)
 
+    def wipe(self) -> None:
+        """Throw its data away, while it does not run."""
+        shutil.rmtree(self._folder)
+        self._folder.mkdir()
+
     def pause(self) -> None:
         """Stop it as a network that is gone would: connections stay, nothing is answered."""
         self._process.send_signal(signal.SIGSTOP)

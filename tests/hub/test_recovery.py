@@ -237,9 +237,12 @@ class LosingHub(Hub):
     """A hub to which some deliveries do not come."""
 
     losing = False
+    lost = 0
 
     def deliver(self, *delivery: Any) -> None:
-        if not self.losing:
+        if self.losing:
+            self.lost += 1
+        else:
             super().deliver(*delivery)
 
 
