@@ -227,7 +227,7 @@ OnRedis.TestCase.settings = settings(
 @pytest.fixture(scope="class")
 def server_of_the_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """One that keeps what it has told of, with clients that do not wait long."""
-    OnRedis.server = RedisServer(tmp_path_factory.mktemp("redis"), appendonly="yes", appendfsync="always")
+    OnRedis.server = RedisServer(tmp_path_factory.mktemp("redis"), appendonly="yes", appendfsync="no")
     with pytest.MonkeyPatch.context() as hurried:
         hurried.setattr(listener, "SUBSCRIBE_TIMEOUT", 1.0)
         hurried.setattr(connecting, "LONGEST_PAUSE", 0.1)

@@ -45,6 +45,7 @@ async def test_what_is_said_on_one_worker_is_heard_on_the_other_in_one_order(url
     assert [value for value in bob.values if value.startswith("ada")] == [f"ada {n}" for n in range(50)]
 
 
+@pytest.mark.timeout(120)
 async def test_a_thousand_members_come_and_go_while_ten_publish_and_no_stream_has_a_flaw(url: str) -> None:
     members, publishers, each = 1000, 10, 10
     everything = publishers * each

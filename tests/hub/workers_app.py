@@ -52,4 +52,4 @@ async def room(websocket: WebSocket) -> None:
             if isinstance(value, dict):
                 await websocket.send_json({"answer": await answer(value["ask"], topic)})
             else:
-                await topic.publish(value, idempotency_key=f"{value}", timeout=20)
+                await topic.publish(value, idempotency_key=f"{value}"[:40], timeout=20)
