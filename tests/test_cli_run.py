@@ -151,6 +151,29 @@ def test_a_wrong_setting_of_the_engine_is_refused_in_words(project: Path, option
     assert text in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--ws-max-queue", "0"], "--ws-max-queue 0 of uvicorn cannot be kept: expected 1 or more as inbound_messages"),
+        (["--ws-max-size", "0"], "--ws-max-size 0 of uvicorn cannot be kept: expected 1 or more as max_message"),
+        (["--ws-ping-interval", "-1"], "--ws-ping-interval -1.0 of uvicorn cannot be kept: expected seconds above 0"),
+    ],
+)
+def test_an_option_of_uvicorn_that_the_engine_cannot_keep_is_refused(
+    options: list[str], words: str, project: Path
+) -> None:
+    done = trunkline("run", "program:app", *options, cwd=project)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_what_another_protocol_makes_of_its_options_is_its_own(project: Path) -> None:
+    options = ["--ws", "websockets-sansio", "--ws-max-queue", "0"]
+    with serving("run", "program:app", "--port", "0", *options, cwd=project) as server:
+        assert get(server.wait_for(RUNNING)[1])
+
+
 def test_a_wrong_variable_of_the_engine_is_refused_when_the_server_starts(project: Path) -> None:
     done = trunkline("run", "program:app", cwd=project, env={"TRUNKLINE_WS_PING_TIMEOUT": "soon"})
     assert done.returncode == 2

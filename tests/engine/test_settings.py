@@ -6,8 +6,9 @@ from dataclasses import fields
 
 import pytest
 
+from tests.engine.served import engine
 from trunkline.engine import DeflateSettings
-from trunkline.engine.settings import EngineSettings, from_environment
+from trunkline.engine.settings import EngineSettings, from_environment, from_uvicorn
 
 
 @pytest.mark.parametrize(
@@ -48,6 +49,28 @@ def test_without_variables_the_settings_stay_the_same_object() -> None:
 def test_a_value_of_another_type_is_refused_with_the_name_of_its_variable(name: str, text: str, words: str) -> None:
     with pytest.raises(ValueError, match=f"^expected {words} as TRUNKLINE_WS_{name}, but got '{text}'$"):
         from_environment(EngineSettings(), {f"TRUNKLINE_WS_{name}": text})
+
+
+def test_under_uvicorns_own_command_the_first_connection_tells_of_a_wrong_value() -> None:
+    with engine("--ws-max-queue", "0") as server, server.client("/echo") as client:
+        assert client.ended()
+        server.log.wait_for("--ws-max-queue 0 of uvicorn cannot be kept: expected 1 or more as inbound_messages")
+
+
+def test_uvicorns_options_that_were_given_set_limits() -> None:
+    options = {
+        "ws_max_size": 5,
+        "ws_max_queue": 32,
+        "ws_ping_interval": 0,
+        "ws_ping_timeout": 7.0,
+        "ws_per_message_deflate": False,
+    }
+    changed = from_uvicorn(EngineSettings(inbound_messages=9), options.__getitem__)
+    assert changed == EngineSettings(
+        max_message=5, inbound_messages=9, ping_interval=None, ping_timeout=7, compression=False
+    )
+    with pytest.raises(ValueError, match=r"^--ws-max-queue 0 of uvicorn cannot be kept: expected 1 or more"):
+        from_uvicorn(EngineSettings(), {**options, "ws_max_queue": 0}.__getitem__)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from uvicorn.server import Server, ServerState
 from tests.engine.client_frames import text
 from tests.engine.heads import read, usual
 from tests.engine.memory import Transport, run, settle
-from trunkline.engine import WebSocketProtocol, protocol as ours
+from trunkline.engine import WebSocketProtocol, settings as engine_settings
 from trunkline.engine.connection import Connection
 
 if TYPE_CHECKING:
@@ -155,10 +155,10 @@ def test_what_uvicorn_and_the_loop_call_is_there(name: str) -> None:
 
 def test_the_options_that_we_honour_have_the_names_and_defaults_that_we_wrote_down() -> None:
     config = Config(app)
-    for name, default, setting in ours._OPTIONS:
+    for name, default, setting in engine_settings._OPTIONS:
         assert getattr(config, name) == default, name
         assert hasattr(WebSocketProtocol.settings, setting)
-    named = {name for name, *_ in ours._OPTIONS}
+    named = {name for name, *_ in engine_settings._OPTIONS}
     assert named == {name for name in inspect.signature(Config).parameters if name.startswith("ws_")}, "a new option"
 
 

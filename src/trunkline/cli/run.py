@@ -12,11 +12,11 @@ import click
 from uvicorn.main import main as uvicorn_command
 
 from trunkline.cli.loading import check_module, load_application
-from trunkline.engine.settings import PREFIX, EngineSettings, from_environment
+from trunkline.engine.settings import PREFIX, EngineSettings, from_environment, from_uvicorn
 from trunkline.workers import WORKERS_VARIABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["DEFAULTS", "main"]
 
@@ -49,11 +49,12 @@ OPTIONS = [
 ]
 
 
-def _engine_settings(drain: float | None, engine: Sequence[str]) -> None:
+def _engine_settings(drain: float | None, engine: Sequence[str], uvicorns: Mapping[str, Any]) -> None:
     """Put our options into the environment.
 
     Raises:
-        click.UsageError: There is no such setting, or its value, or that of a variable, is not what it takes.
+        click.UsageError: There is no such setting, or its value, that of a variable, or of one of uvicorn's options, is
+            not what it takes.
     """
     chosen = dict(setting.partition("=")[::2] for setting in engine)
     if drain is not None:
@@ -64,6 +65,8 @@ def _engine_settings(drain: float | None, engine: Sequence[str]) -> None:
     variables = {PREFIX + name.upper(): value for name, value in chosen.items()}
     try:
         from_environment(EngineSettings(), {**os.environ, **variables})
+        if uvicorns["ws"] == DEFAULTS["ws"]:
+            from_uvicorn(EngineSettings(), uvicorns.__getitem__)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     os.environ.update(variables)
@@ -81,7 +84,7 @@ def _check(options: dict[str, Any]) -> None:
 
 def _checked(drain: float | None, engine: Sequence[str], **options: Any) -> None:
     _check(options)
-    _engine_settings(drain, engine)
+    _engine_settings(drain, engine, options)
     if options["workers"] is not None:
         # What depends on the number of processes, as a hub in memory does, finds it there.
         os.environ[WORKERS_VARIABLE] = str(options["workers"])

@@ -34,7 +34,7 @@ from trunkline.engine.handshake import (
     server_address,
 )
 from trunkline.engine.outbound import ClientGone
-from trunkline.engine.settings import EngineSettings, from_environment
+from trunkline.engine.settings import EngineSettings, from_environment, from_uvicorn
 from trunkline.line import EXTENSION, VERSION
 from trunkline.states import CONNECTING, next_application_state
 from trunkline.status import check_close_code
@@ -55,15 +55,6 @@ SHUTDOWN_DEADLINE = 10.0
 # Somebody who has just saved a file waits for it.
 RELOAD_DEADLINE = 0.5
 
-# uvicorn's option, its default, our setting: an option that was left at its default leaves ours as it is.
-_OPTIONS = (
-    ("ws_max_size", 16 * 1024 * 1024, "max_message"),
-    ("ws_max_queue", 32, "inbound_messages"),
-    ("ws_ping_interval", 20.0, "ping_interval"),
-    ("ws_ping_timeout", 20.0, "ping_timeout"),
-    ("ws_per_message_deflate", True, "compression"),
-)
-
 logger = logging.getLogger("uvicorn.error")
 
 
@@ -71,11 +62,7 @@ logger = logging.getLogger("uvicorn.error")
 def _settings(config: Config, settings: EngineSettings) -> EngineSettings:
     """Ours, then uvicorn's options, then our environment variables. Once for a server, like this:"""
     note_workers(config.workers)
-    changes = {ours: getattr(config, name) for name, default, ours in _OPTIONS if getattr(config, name) != default}
-    for name in ("ping_interval", "ping_timeout"):
-        if changes.get(name) == 0:
-            changes[name] = None  # as uvicorn takes the interval; a timeout of 0 can mean nothing else
-    return from_environment(replace(settings, **changes))
+    return from_environment(from_uvicorn(settings, functools.partial(getattr, config)))
 
 
 class WebSocketProtocol(Calls, asyncio.Protocol):

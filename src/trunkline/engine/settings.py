@@ -11,7 +11,7 @@ from trunkline.engine.deflate import DeflateSettings
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["PREFIX", "EngineSettings", "from_environment"]
+__all__ = ["PREFIX", "EngineSettings", "from_environment", "from_uvicorn"]
 
 PREFIX = "TRUNKLINE_WS_"
 
@@ -78,6 +78,39 @@ _BOUNDS: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
     ),
     (("close_timeout", "drain_window"), lambda seconds: seconds >= 0, "0 or more seconds"),
 )
+
+
+# uvicorn's option, its default, our setting: an option that was left at its default leaves ours as it is.
+_OPTIONS = (
+    ("ws_max_size", 16 * 1024 * 1024, "max_message"),
+    ("ws_max_queue", 32, "inbound_messages"),
+    ("ws_ping_interval", 20.0, "ping_interval"),
+    ("ws_ping_timeout", 20.0, "ping_timeout"),
+    ("ws_per_message_deflate", True, "compression"),
+)
+
+
+def from_uvicorn(settings: EngineSettings, option: Callable[[str], Any]) -> EngineSettings:
+    """The settings with those of uvicorn's options for WebSockets that were given.
+
+    Args:
+        settings: What holds where no option says otherwise.
+        option: Gives the value of an option by its name in uvicorn's configuration.
+
+    Raises:
+        ValueError: A value is below what makes sense.
+    """
+    for name, default, ours in _OPTIONS:
+        value = option(name)
+        if value == default:
+            continue
+        if value == 0 and ours.startswith("ping_"):
+            value = None  # as uvicorn takes the interval; a timeout of 0 can mean nothing else
+        try:
+            settings = replace(settings, **{ours: value})
+        except ValueError as error:
+            raise ValueError(f"--{name.replace('_', '-')} {value} of uvicorn cannot be kept: {error}") from None
+    return settings
 
 
 def _seconds(text: str) -> float | None:
