@@ -35,7 +35,8 @@ async def test_a_plain_listener_answers_inside_the_read_and_outside_of_any_task(
     assert tasks == [tests, None]
 
 
-async def test_an_async_listener_runs_in_the_task_of_its_connection(line_client: LineClient) -> None:
+async def test_an_async_listener_runs_in_the_task_of_its_connection() -> None:
+    line_client = ParkedClient()
     tasks: list[Any] = []
 
     async def listener(message: str) -> str:

@@ -7,9 +7,14 @@ to its inbound bound, and the client is slowed down.
 
 Where that task is meanwhile makes the two kinds. It is parked in one await (`ParkedService`), since whoever called it
 may count on its lasting as long as the connection. Or nobody does (`trunkline._straight`), and there is none: the call
-has returned, and the server runs another one for a deed (`DetachedService`).
+has returned, and the server runs another one for a deed (`DetachedService`). A function that may wait is always a deed,
+one for all that a read has brought (`WaitingService`); the server starts it inside the read, and most are over then.
 
 At any time either a task does a deed, and the service is busy, or the callback works.
+
+Without a task, the scope and the `WebSocket` are most of what an idle connection holds. Where the listener has not
+asked for it and no exception handler of the program may get it, it is let go, and made anew from the Line when there
+is something to be said that needs its states: an answer that waits, a close.
 """
 
 from __future__ import annotations
@@ -24,9 +29,12 @@ from trunkline._listeners._forms import say_goodbye
 from trunkline._listeners._slow import LIMIT
 from trunkline._listeners._wire import frame_of
 from trunkline.endpoints import run_websocket
+from trunkline.line import EXTENSION, VERSION
 from trunkline.messages import InvalidMessage
-from trunkline.middleware.exceptions import end_websocket, forget_settled
-from trunkline.states import CloseInfo, WebSocketDisconnect, WebSocketDisconnected
+from trunkline.middleware.exceptions import are_ours, end_websocket, forget_settled
+from trunkline.middleware.handlers import HANDLERS
+from trunkline.states import CONNECTED, DISCONNECTED, CloseInfo, WebSocketDisconnect, WebSocketDisconnected
+from trunkline.websockets import WebSocket
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -35,11 +43,10 @@ if TYPE_CHECKING:
     from trunkline._listeners._slow import SlowWatch
     from trunkline.background import BackgroundTasks
     from trunkline.line import Line
-    from trunkline.websockets import WebSocket
 
     Deed = Callable[[], Awaitable[None]]
 
-__all__ = ["DetachedService", "DirectService", "ParkedService"]
+__all__ = ["DetachedService", "DirectService", "ParkedService", "WaitingService"]
 
 
 class DirectService:
@@ -53,7 +60,7 @@ class DirectService:
         watch: Who is told of messages that took too long.
     """
 
-    __slots__ = ("_bound", "_codec", "_context", "_decode", "_is_busy", "_line", "_watch", "_websocket")
+    __slots__ = ("_bound", "_context", "_decode", "_is_busy", "_line", "_settings", "_watch", "_websocket")
 
     def __init__(
         self,
@@ -63,15 +70,21 @@ class DirectService:
         bound: Bound,
         watch: SlowWatch,
     ) -> None:
-        self._websocket = websocket
+        self._websocket: WebSocket[Any] | None = websocket
         self._line = line
         self._decode = decode
         self._bound = bound
         self._watch = watch
-        self._codec = websocket.message_settings.codec
+        self._settings = websocket.message_settings
         self._is_busy = False
         # What a handler sets there, the next one sees; the connection's task keeps its own.
         self._context = copy_context()
+
+    @property
+    def websocket(self) -> WebSocket[Any]:
+        """The connection."""
+        assert self._websocket is not None
+        return self._websocket
 
     def _hand_over(self, deed: Deed) -> None:
         """Have a task do what a callback cannot."""
@@ -79,20 +92,20 @@ class DirectService:
 
     def _come(self) -> None:
         """Messages have come, or the end is known."""
-        if not self._is_busy:
-            self._context.run(self._serve)
-
-    def _serve(self) -> None:
-        self._is_busy = True
-        try:
-            deed = self._take()
-        except Exception as error:
-            self._hand_over(partial(_raise, error))
+        if self._is_busy:
             return
+        self._is_busy = True
+        deed = self._context.run(self._serve)
         if deed is None:
             self._is_busy = False
         else:
             self._hand_over(deed)
+
+    def _serve(self) -> Deed | None:
+        try:
+            return self._take()
+        except Exception as error:
+            return partial(_raise, [error])
 
     def _take(self) -> Deed | None:
         """Serve what has come; what is left to the task, if something is."""
@@ -102,16 +115,15 @@ class DirectService:
             try:
                 message = decode(data)
             except InvalidMessage as error:
-                answer = self._websocket._verdict(error)
+                answer = self._verdict(error)
                 if isinstance(answer, CloseInfo):
-                    return partial(self._websocket._close_for, answer)
-                if line.closed is not None:  # nobody waits for it
-                    continue
+                    return partial(self.websocket._close_for, answer)
             else:
-                self._websocket._invalid_in_a_row = 0
+                if self._websocket is not None:
+                    self._websocket._invalid_in_a_row = 0
                 answer = call(message)
             if answer is not None:
-                data = answer if type(answer) is str or type(answer) is bytes else frame_of(answer, self._codec)
+                data = answer if type(answer) is str or type(answer) is bytes else self._encoded(answer)
                 if not (line.write_text(data) if isinstance(data, str) else line.write_bytes(data)):
                     return partial(self._send, data)
             now = perf_counter()
@@ -121,17 +133,25 @@ class DirectService:
         line.take_all()  # nothing: it says that we have taken all, so that the peer may go on, or hear the end
         return None if line.closed is None else self._end
 
+    def _verdict(self, error: InvalidMessage) -> str | bytes | CloseInfo | None:
+        """What an invalid message leads to; None where nobody waits for the answer."""
+        verdict = self.websocket._verdict(error)
+        return verdict if isinstance(verdict, CloseInfo) or self._line.closed is None else None
+
+    def _encoded(self, answer: Any) -> str | bytes:
+        return frame_of(answer, self._settings.codec)
+
     # What the task does
 
     async def _send(self, data: str | bytes) -> None:
         """Send what was not welcome, when it is."""
         try:
-            await self._websocket._send_encoded(data)
+            await self.websocket._send_encoded(data)
         except WebSocketDisconnected:
             await self._end()
 
     async def _end(self) -> None:
-        self._websocket._end_of_line(self._line, None)
+        self.websocket._end_of_line(self._line, None)
 
 
 class ParkedService(DirectService):
@@ -177,7 +197,7 @@ class DetachedService(DirectService):
         tasks: What is to be done after all.
     """
 
-    __slots__ = ("_tasks",)
+    __slots__ = ("_handlers", "_tasks")
 
     def __init__(
         self,
@@ -190,6 +210,27 @@ class DetachedService(DirectService):
     ) -> None:
         super().__init__(websocket, line, decode, bound, watch)
         self._tasks = tasks
+        self._handlers: Any = None
+
+    @property
+    def websocket(self) -> WebSocket[Any]:
+        """The connection, made anew if it was let go."""
+        if self._websocket is None:
+            line = self._line
+            entry = {"version": VERSION, "line": line}
+            scope = {"type": "websocket", "extensions": {EXTENSION: entry}, HANDLERS: self._handlers}
+            self._websocket = WebSocket(scope, line.receive, line.send)
+            self._websocket.client_state = self._websocket.application_state = CONNECTED
+            self._websocket._take_the_line()
+            self._websocket.message_settings = self._settings
+        return self._websocket
+
+    def let_go(self) -> None:
+        """Forget the `WebSocket`, of which the listener has not heard, unless an exception handler may get it."""
+        scope = self.websocket.scope
+        if are_ours(scope):
+            self._handlers = scope.get(HANDLERS)
+            self._websocket = None
 
     async def go_on(self, deed: Deed) -> None:
         """Do something as the connection's call, and leave the connection to the Line unless that was the end.
@@ -203,12 +244,12 @@ class DetachedService(DirectService):
         try:
             await deed()
         except WebSocketDisconnect:
-            await say_goodbye(self._websocket, self._bound)
-            await end_websocket(self._websocket, None)
+            await say_goodbye(self.websocket, self._bound)
+            await end_websocket(self.websocket, None)
             if self._tasks is not None:
                 await self._tasks()
         except BaseException:
-            await say_goodbye(self._websocket, self._bound)
+            await say_goodbye(self.websocket, self._bound)
             raise
         else:
             self._is_busy = False
@@ -219,13 +260,53 @@ class DetachedService(DirectService):
 
     async def _resumed(self, deed: Deed) -> None:
         try:
-            await run_websocket(lambda _: self.go_on(deed), self._websocket, closes=False)
+            await self.go_on(deed)
+        except BaseException as error:
+            await self._fail(error)
+
+    async def _fail(self, error: BaseException) -> None:
+        """End as an endpoint does that fails: by the exception handlers, with a close code, and raising on."""
+        websocket = self.websocket
+        try:
+            await run_websocket(partial(_raise, [error]), websocket, closes=False)
         finally:
-            forget_settled(self._websocket.scope)
+            forget_settled(websocket.scope)
 
 
-async def _raise(error: Exception) -> NoReturn:
-    try:
-        raise error
-    finally:
-        del error  # which holds the traceback, and so this frame
+class WaitingService(DetachedService):
+    """Serves a connection whose call has returned with a function that may wait, in one call for each read."""
+
+    __slots__ = ()
+
+    def _come(self) -> None:
+        if not self._is_busy:
+            self._is_busy = True
+            self._hand_over(self._answer_all)
+
+    async def _answer_all(self) -> None:
+        """Serve what has come, and what comes meanwhile."""
+        line, decode, call = self._line, self._decode, self._bound.call
+        while (data := line.take()) is not None:
+            try:
+                message = decode(data)
+            except InvalidMessage as error:
+                answer = self._verdict(error)
+                if isinstance(answer, CloseInfo):
+                    await self.websocket._close_for(answer)
+            else:
+                if self._websocket is not None:
+                    self._websocket._invalid_in_a_row = 0
+                answer = await call(message)
+            if self._websocket is not None and self._websocket.application_state is DISCONNECTED:
+                break
+            if answer is not None:
+                data = self._encoded(answer)
+                if not (line.write_text(data) if isinstance(data, str) else line.write_bytes(data)):
+                    await self._send(data)
+        line.take_all()
+        if line.closed is not None:
+            await self._end()
+
+
+async def _raise(held: list[BaseException], _: object = None) -> NoReturn:
+    raise held.pop()  # held by nothing else: its traceback has this frame

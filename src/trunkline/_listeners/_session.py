@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from trunkline._listeners._direct import DetachedService, ParkedService
+from trunkline._listeners._direct import DetachedService, ParkedService, WaitingService
 from trunkline._listeners._forms import call_maybe_async, form_of, say_goodbye
 from trunkline._listeners._loop import MessageLoop, respond
 from trunkline._listeners._slow import SlowWatch
@@ -118,8 +118,11 @@ class _Session:
                 await open_connection(websocket)
                 line = self._direct_line(websocket, bound)
                 if line is not None and not plan.lifetimes and is_straight():
-                    service = DetachedService(websocket, line, *self._means(websocket, bound), solution.tasks)
+                    kind = DetachedService if self._form.is_plain else WaitingService
+                    service = kind(websocket, line, *self._means(websocket, bound), solution.tasks)
                     await service.go_on(partial(self._begin, websocket, bound))
+                    if not plan.takes_connection:
+                        service.let_go()
                     return
                 await self._serve(websocket, bound, line)
             await end_websocket(websocket, None)
@@ -127,9 +130,9 @@ class _Session:
                 await solution.tasks()
 
     def _direct_line(self, websocket: WebSocket[Any], bound: Bound) -> Line | None:
-        """The Line, where messages can be served straight from it."""
+        """The Line, where messages can be served straight from it, one after the other."""
         line = websocket._fast_in
-        if not self._form.is_plain or bound.solution is not None or line is not websocket._fast_out:
+        if bound.solution is not None or self._options.concurrency > 1 or line is not websocket._fast_out:
             return None
         return line
 
@@ -144,7 +147,7 @@ class _Session:
         try:
             await self._begin(websocket, bound)
             decode, bound, watch = self._means(websocket, bound)
-            if line is not None:
+            if line is not None and self._form.is_plain:
                 await ParkedService(websocket, line, decode, bound, watch).run()
             else:
                 loop = MessageLoop(websocket, decode, bound, watch if self._form.is_plain else None)

@@ -128,6 +128,8 @@ class Receiver:
         """The task says how it is to be run again."""
         self._callback = callback
         self._context = context
+        if not self._waiting:  # any more: woken before a task that was started by hand has come to say so
+            self._run_soon(DONE)
 
     def cancel(self, msg: object = None) -> bool:
         """The task is cancelled: it is run again, by the loop, to learn of it."""

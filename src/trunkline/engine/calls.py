@@ -13,10 +13,12 @@ import asyncio
 import logging
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from trunkline._straight import calls_application, passes
+from trunkline.engine.at_once import start_at_once
 from trunkline.engine.outbound import ClientGone
 from trunkline.states import CONNECTING
 
@@ -52,7 +54,7 @@ class Calls:
         loop: The loop.
     """
 
-    __slots__ = ("_config", "_connection", "_loop", "_scope", "_server_state", "_state", "_task")
+    __slots__ = ("_config", "_connection", "_loop", "_scope", "_server_state", "_state", "_task", "_where")
 
     _connection: Connection
     _scope: Scope
@@ -63,20 +65,28 @@ class Calls:
         self._server_state = server_state
         self._loop = loop
         self._task: asyncio.Task[None] | None = None
+        self._where: str | None = None
 
     def _answer_for_application(self) -> None:
         """A call has ended: say what it has not said, if anybody waits for it."""
         raise NotImplementedError
 
     def _place(self) -> str:
-        """Who and where, for the log."""
-        raise NotImplementedError
+        """Who and where, for the log: never the query, which may hold a token."""
+        if self._where is not None:
+            return self._where
+        client = self._scope["client"]
+        who = "{}:{}".format(*client) if client else ""
+        return f'{who} - "WebSocket {quote(self._scope["path"])}"'
 
-    def _start(self, call: Awaitable[object] | None = None, context: Context | None = None) -> None:
-        """Run the application, or the call that goes on with it."""
-        self._task = self._loop.create_task(self._run(call), name=TASK_NAME, context=context)
-        self._server_state.tasks.add(self._task)
-        self._task.add_done_callback(self._done)
+    def _start(self) -> None:
+        """Call the application."""
+        self._keep(self._loop.create_task(self._run(None), name=TASK_NAME))
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._task = task
+        self._server_state.tasks.add(task)
+        task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._server_state.tasks.discard(task)
@@ -90,10 +100,13 @@ class Calls:
             raise RuntimeError("a connection is resumed that was not detached; another call goes on with it, or has")
         connection.detached = False
         connection.on_message(None)
-        self._start(call, context)
+        task = start_at_once(self._run(call), self._loop, TASK_NAME, context)
+        if task is not None:
+            self._keep(task)
 
     @calls_application
     async def _run(self, call: Awaitable[object] | None) -> None:
+        """Run the application, or the call that goes on with it."""
         connection = self._connection
         stays = False
         try:
@@ -114,12 +127,19 @@ class Calls:
                 logger.error("ASGI callable returned without completing handshake.")
             elif result is not None:
                 logger.error("ASGI callable should return None, but returned '%s'.", result)
-            else:
-                stays = connection.detached
+            elif connection.detached:
+                stays = True
+                self._let_go()
             self._answer_for_application()
         finally:
             if not stays:
                 self._leave()
+
+    def _let_go(self) -> None:
+        """Keep of the scope only what the log is told: the rest is the application's, if it wants it."""
+        if self._where is None:
+            self._where = self._place()
+            self._scope = {}
 
     def _leave(self) -> None:
         connection = self._connection

@@ -17,7 +17,6 @@ import logging
 import random
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
-from urllib.parse import quote
 
 from trunkline.engine.calls import Calls
 from trunkline.engine.connection import CLOSING, OPEN, OPENING, Connection
@@ -252,12 +251,6 @@ class WebSocketProtocol(Calls, asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-    def _place(self) -> str:
-        """Who and where, for the log: never the query, which may hold a token."""
-        client = self._scope["client"]
-        who = "{}:{}".format(*client) if client else ""
-        return f'{who} - "WebSocket {quote(self._scope["path"])}"'
 
     # The application's side
 

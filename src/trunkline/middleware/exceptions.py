@@ -59,6 +59,11 @@ async def handle_websocket_exception(websocket: WebSocket[Any], exc: Exception) 
     await _settle(websocket, exc, level_of(websocket.scope))
 
 
+def are_ours(scope: Scope) -> bool:
+    """Whether no handler of the program is around a connection: ours look at nothing but its states."""
+    return all(level.is_ours for level in level_of(scope).outwards())
+
+
 def forget_settled(scope: Scope) -> None:
     """Forget what was raised on as settled, where no table will meet it: its call has returned."""
     for around in level_of(scope).outwards():
@@ -167,6 +172,8 @@ class Handled:
         table: The handlers.
     """
 
+    _is_ours = False
+
     def __init__(self, app: ASGIApp, table: Table) -> None:
         self.app = app
         self._table = table
@@ -177,7 +184,7 @@ class Handled:
         if kind not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        level = enter(scope, self._table)
+        level = enter(scope, self._table, is_ours=self._is_ours)
         if kind == "http":
             await serve_request(self.app, None, scope, receive, send)
             return
@@ -230,6 +237,7 @@ class ExceptionMiddleware(Handled):
             **table_of(handlers),
         }
         super().__init__(app, self._handlers)
+        self._is_ours = type(self) is ExceptionMiddleware and not handlers
 
     def add_exception_handler(
         self, exc_class_or_status_code: int | type[Exception], handler: ExceptionHandler | int
@@ -246,6 +254,7 @@ class ExceptionMiddleware(Handled):
             ValueError: The close code may not be sent.
         """
         self._handlers[exc_class_or_status_code] = handler_of(exc_class_or_status_code, handler)
+        self._is_ours = False
 
     async def http_exception(self, conn: Request[Any] | WebSocket[Any], exc: Any) -> Response:
         """Answer with the status, detail and headers of an `HTTPException`."""
@@ -275,6 +284,6 @@ class ExceptionMiddleware(Handled):
     async def websocket_validation_error(self, websocket: WebSocket[Any], exc: Any) -> None:
         """Log the errors of a `WebSocketRequestValidationError`, without what was sent, and close with 1008."""
         check_can_be_told(websocket, exc)
-        logger.warning("a WebSocket to %r was refused: %s", websocket.scope["path"], exc)
+        logger.warning("a WebSocket to %r was refused: %s", websocket.scope.get("path", ""), exc)
         with suppress(*PEER_IS_GONE):
             await websocket.close(*ending_of(exc))

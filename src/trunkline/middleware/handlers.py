@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     Table: TypeAlias = Mapping[Any, "ExceptionHandler | CloseWith"]
 
 __all__ = [
+    "HANDLERS",
     "CloseWith",
     "Level",
     "call_handler",
@@ -45,7 +46,7 @@ __all__ = [
     "table_of",
 ]
 
-_KEY = "trunkline.exception_handlers"
+HANDLERS = "trunkline.exception_handlers"
 
 # These say by themselves how a connection ends, so what is registered for any exception does not get them.
 _DECIDED = (
@@ -135,16 +136,18 @@ class Level:
     Args:
         table: The handlers.
         outer: The level around this one.
+        is_ours: Whether a program has added nothing to the table.
 
     Attributes:
         settled: An exception that has been looked at, and passes from now on.
     """
 
-    __slots__ = ("_outer", "_table", "settled")
+    __slots__ = ("_outer", "_table", "is_ours", "settled")
 
-    def __init__(self, table: Table, outer: Level | None = None) -> None:
+    def __init__(self, table: Table, outer: Level | None = None, *, is_ours: bool = False) -> None:
         self._table = table
         self._outer = outer
+        self.is_ours = is_ours
         self.settled: Exception | None = None
 
     def outwards(self) -> Iterator[Level]:
@@ -183,15 +186,15 @@ def _keys(exc: Exception) -> Iterator[Any]:
             yield cls
 
 
-def enter(scope: Scope, table: Table) -> Level:
+def enter(scope: Scope, table: Table, *, is_ours: bool = False) -> Level:
     """The level of a table that a connection comes to; what is inside finds it with `level_of`."""
-    level = scope[_KEY] = Level(table, scope.get(_KEY))
+    level = scope[HANDLERS] = Level(table, scope.get(HANDLERS), is_ours=is_ours)
     return level
 
 
 def level_of(scope: Scope) -> Level:
     """The innermost level of a connection; one that has no handlers where nobody has entered any."""
-    return scope.get(_KEY) or Level({})
+    return scope.get(HANDLERS) or Level({}, is_ours=True)
 
 
 def is_answered(scope: Scope, exc: Exception) -> bool:
