@@ -37,10 +37,10 @@ of the first call, the connection ends with it, and it may detach again.
     line.detach(come)
 
     def come():
-        while (message := line.take()) is not None:
-            line.write_text(message) or line.write_later(...)
-        line.take_all()                  # says that all has been taken
-        if line.closed is not None:
+        left = line.answer(str, reply, refuse)
+        if left is not None:
+            line.resume(send(left))      # not welcome: wait, and detach again
+        elif line.closed is not None:
             line.resume(clean_up())
 """
 
@@ -109,6 +109,16 @@ class Line(Protocol):
 
     def take_all(self) -> list[str | bytes]:
         """All messages that have come, without waiting."""
+
+    def answer(
+        self, kind: type | None, call: Callable[[Any], object], otherwise: Callable[[Any], object]
+    ) -> object | None:
+        """Answer the messages that have come: what costs least where a function makes each answer.
+
+        Messages of the class `kind` (`str` or `bytes`) are given to `call`, others to `otherwise`, and a `str` or
+        `bytes` that is returned is written; None is no answer. Another answer, or one that is not welcome, ends it and
+        is returned: it is the caller's to write, before the next is asked for. None when all has been taken.
+        """
 
     def on_message(self, callback: Callable[[], None] | None) -> None:
         """Call back when messages have come or the end is known, instead of having somebody wait; None to stop.

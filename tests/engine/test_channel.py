@@ -379,3 +379,93 @@ def test_without_anything_compiled_all_is_the_same() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout[-4000:]
+
+
+# Answering
+
+
+def shout(text: str) -> Any:
+    return {"nothing": None, "bytes": b"bytes", "other": 7}.get(text, f"{text}!")
+
+
+def test_answers_are_written_until_one_is_the_callers(make: Make) -> None:
+    async def test() -> None:
+        channel = make()
+        for kind, otherwise in ((str, None), (bytes, shout)):
+            channel.says("a", "nothing", "bytes", "other", "b")
+            await settle()
+            assert channel.answer(kind, shout, otherwise) == 7
+            assert channel.unread
+            assert channel.answer(kind, shout, otherwise) is None
+            assert (channel.unread, channel.messages) == (False, [])
+        await settle()
+        assert bytes(channel._transport.written) == b"\x81\x02a!\x82\x05bytes\x81\x02b!" * 2
+
+    run(test())
+
+
+@pytest.mark.parametrize("text", ["a", "bytes"])
+def test_an_answer_that_is_not_welcome_is_the_callers(make: Make, text: str) -> None:
+    async def test() -> None:
+        channel = make()
+        channel.says(text, "b")
+        await settle()
+        channel.writable = False
+        assert channel.answer(str, shout, shout) == shout(text)
+        assert channel.head == 1
+
+    run(test())
+
+
+def test_nothing_is_answered_that_somebody_waits_for(make: Make) -> None:
+    async def test() -> None:
+        channel = make()
+        got: list[Any] = []
+
+        async def receive() -> None:
+            for _ in range(2):
+                got.append(await channel.next())
+
+        first, second = asyncio.create_task(receive()), asyncio.create_task(receive())
+        await settle()
+        channel.says("a", "b", "c", "d")
+        assert channel.answer(str, shout, shout) is None
+        await asyncio.gather(first, second)
+        assert sorted(got) == ["a", "b", "c", "d"]
+        assert bytes(channel._transport.written) == b""
+
+    run(test())
+
+
+def test_an_error_of_whoever_answers_leaves_the_rest_unread(make: Make) -> None:
+    async def test() -> None:
+        channel = make()
+        channel.says("a", "b")
+        await settle()
+        with pytest.raises(ZeroDivisionError):
+            channel.answer(str, lambda text: 1 / 0, shout)
+        assert channel.take() == "b"
+
+    run(test())
+
+
+def test_an_error_of_a_callback_is_not_the_transports(make: Make) -> None:
+    failed: list[Any] = []
+
+    class Noting(make):  # type: ignore[misc]  # see `make`
+        def _failed(self, callback: object, error: Exception) -> None:
+            failed.append((callback, error))
+
+    async def test() -> None:
+        channel = Noting()
+        error = KeyError("of the callback")
+
+        def fail() -> None:
+            raise error
+
+        channel._callback = fail
+        channel.says("a")
+        await settle()
+        assert failed == [(fail, error)]
+
+    run(test())

@@ -23,7 +23,7 @@ import asyncio
 from contextvars import copy_context
 from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from trunkline._listeners._forms import say_goodbye
 from trunkline._listeners._slow import LIMIT
@@ -46,7 +46,27 @@ if TYPE_CHECKING:
 
     Deed = Callable[[], Awaitable[None]]
 
-__all__ = ["DetachedService", "DirectService", "ParkedService", "WaitingService"]
+__all__ = ["DetachedService", "DirectService", "Means", "ParkedService", "WaitingService"]
+
+
+class Means(NamedTuple):
+    """What serves all connections of a listener that speak one codec.
+
+    Attributes:
+        decode: What makes a message.
+        kind: The class of those that are the message already, if they are.
+        watch: Who is told of messages that took too long.
+    """
+
+    decode: Callable[[str | bytes], Any]
+    kind: type | None
+    watch: SlowWatch
+
+
+class _Verdict(NamedTuple):
+    """What an invalid message leads to."""
+
+    answer: str | bytes | CloseInfo
 
 
 class DirectService:
@@ -55,26 +75,17 @@ class DirectService:
     Args:
         websocket: The connection, accepted, with the Line in both directions.
         line: That Line.
-        decode: What makes a message.
+        means: What is the same for others.
         bound: The listener: takes the message, returns the answer.
-        watch: Who is told of messages that took too long.
     """
 
-    __slots__ = ("_bound", "_context", "_decode", "_is_busy", "_line", "_settings", "_watch", "_websocket")
+    __slots__ = ("_bound", "_context", "_is_busy", "_line", "_means", "_settings", "_websocket")
 
-    def __init__(
-        self,
-        websocket: WebSocket[Any],
-        line: Line,
-        decode: Callable[[str | bytes], Any],
-        bound: Bound,
-        watch: SlowWatch,
-    ) -> None:
+    def __init__(self, websocket: WebSocket[Any], line: Line, means: Means, bound: Bound) -> None:
         self._websocket: WebSocket[Any] | None = websocket
         self._line = line
-        self._decode = decode
+        self._means = means
         self._bound = bound
-        self._watch = watch
         self._settings = websocket.message_settings
         self._is_busy = False
         # What a handler sets there, the next one sees; the connection's task keeps its own.
@@ -102,44 +113,49 @@ class DirectService:
             self._hand_over(deed)
 
     def _serve(self) -> Deed | None:
+        began = perf_counter()
         try:
             return self._take()
         except Exception as error:
             return partial(_raise, [error])
+        finally:
+            took = perf_counter() - began
+            if took > LIMIT:
+                self._means.watch.tell(took)
 
     def _take(self) -> Deed | None:
         """Serve what has come; what is left to the task, if something is."""
-        line, decode, call = self._line, self._decode, self._bound.call
-        began = perf_counter()
-        while (data := line.take()) is not None:
-            try:
-                message = decode(data)
-            except InvalidMessage as error:
-                answer = self._verdict(error)
-                if isinstance(answer, CloseInfo):
-                    return partial(self.websocket._close_for, answer)
-            else:
-                if self._websocket is not None:
-                    self._websocket._invalid_in_a_row = 0
-                answer = call(message)
-            if answer is not None:
-                data = answer if type(answer) is str or type(answer) is bytes else self._encoded(answer)
-                if not (line.write_text(data) if isinstance(data, str) else line.write_bytes(data)):
-                    return partial(self._send, data)
-            now = perf_counter()
-            if now - began > LIMIT:
-                self._watch.tell(now - began)
-            began = now
-        line.take_all()  # nothing: it says that we have taken all, so that the peer may go on, or hear the end
-        return None if line.closed is None else self._end
+        line, means, call = self._line, self._means, self._bound.call
+        while True:
+            websocket = self._websocket
+            # Behind an invalid message each is looked at, until one is valid.
+            kind = None if websocket is not None and websocket._invalid_in_a_row else means.kind
+            left = line.answer(kind, call, self._answer)
+            if left is None:
+                return None if line.closed is None else self._end
+            if isinstance(left, _Verdict):
+                if isinstance(left.answer, CloseInfo):
+                    return partial(self.websocket._close_for, left.answer)
+                left = left.answer
+            data = frame_of(left, self._settings.codec)
+            if not (line.write_text(data) if isinstance(data, str) else line.write_bytes(data)):
+                return partial(self._send, data)
 
-    def _verdict(self, error: InvalidMessage) -> str | bytes | CloseInfo | None:
+    def _answer(self, data: str | bytes) -> object:
+        """The answer to a message that is to be decoded."""
+        try:
+            message = self._means.decode(data)
+        except InvalidMessage as error:
+            return self._verdict(error)
+        if self._websocket is not None:
+            self._websocket._invalid_in_a_row = 0
+        answer = self._bound.call(message)
+        return answer if answer is None else frame_of(answer, self._settings.codec)
+
+    def _verdict(self, error: InvalidMessage) -> _Verdict | None:
         """What an invalid message leads to; None where nobody waits for the answer."""
         verdict = self.websocket._verdict(error)
-        return verdict if isinstance(verdict, CloseInfo) or self._line.closed is None else None
-
-    def _encoded(self, answer: Any) -> str | bytes:
-        return frame_of(answer, self._settings.codec)
+        return _Verdict(verdict) if isinstance(verdict, CloseInfo) or self._line.closed is None else None
 
     # What the task does
 
@@ -191,24 +207,17 @@ class DetachedService(DirectService):
     Args:
         websocket: The connection, accepted, with the Line in both directions.
         line: That Line.
-        decode: What makes a message.
+        means: What is the same for others.
         bound: The listener: takes the message, returns the answer.
-        watch: Who is told of messages that took too long.
         tasks: What is to be done after all.
     """
 
     __slots__ = ("_handlers", "_tasks")
 
     def __init__(
-        self,
-        websocket: WebSocket[Any],
-        line: Line,
-        decode: Callable[[str | bytes], Any],
-        bound: Bound,
-        watch: SlowWatch,
-        tasks: BackgroundTasks | None,
+        self, websocket: WebSocket[Any], line: Line, means: Means, bound: Bound, tasks: BackgroundTasks | None
     ) -> None:
-        super().__init__(websocket, line, decode, bound, watch)
+        super().__init__(websocket, line, means, bound)
         self._tasks = tasks
         self._handlers: Any = None
 
@@ -285,14 +294,15 @@ class WaitingService(DetachedService):
 
     async def _answer_all(self) -> None:
         """Serve what has come, and what comes meanwhile."""
-        line, decode, call = self._line, self._decode, self._bound.call
+        line, decode, call = self._line, self._means.decode, self._bound.call
         while (data := line.take()) is not None:
             try:
                 message = decode(data)
             except InvalidMessage as error:
-                answer = self._verdict(error)
-                if isinstance(answer, CloseInfo):
-                    await self.websocket._close_for(answer)
+                verdict = self._verdict(error)
+                if verdict is not None and isinstance(verdict.answer, CloseInfo):
+                    await self.websocket._close_for(verdict.answer)
+                answer = None if verdict is None else verdict.answer
             else:
                 if self._websocket is not None:
                     self._websocket._invalid_in_a_row = 0
@@ -300,7 +310,7 @@ class WaitingService(DetachedService):
             if self._websocket is not None and self._websocket.application_state is DISCONNECTED:
                 break
             if answer is not None:
-                data = self._encoded(answer)
+                data = frame_of(answer, self._settings.codec)
                 if not (line.write_text(data) if isinstance(data, str) else line.write_bytes(data)):
                     await self._send(data)
         line.take_all()

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from trunkline._listeners._direct import DetachedService, ParkedService, WaitingService
+from trunkline._listeners._direct import DetachedService, Means, ParkedService, WaitingService
 from trunkline._listeners._forms import call_maybe_async, form_of, say_goodbye
 from trunkline._listeners._loop import MessageLoop, respond
 from trunkline._listeners._slow import SlowWatch
-from trunkline._listeners._wire import check_type, decoder_of
+from trunkline._listeners._wire import check_type, decoder_of, raw_kind
 from trunkline._straight import is_straight, passes
 from trunkline.dependencies._signatures import described
 from trunkline.dependencies._solution import Solution
@@ -107,6 +107,7 @@ class _Session:
         self._messages = messages
         self._options = options
         self._watch = watch
+        self._by_codec: dict[str, Means] = {}
 
     @passes
     async def converse(self, plan: Plan, websocket: WebSocket[Any]) -> None:
@@ -119,7 +120,7 @@ class _Session:
                 line = self._direct_line(websocket, bound)
                 if line is not None and not plan.lifetimes and is_straight():
                     kind = DetachedService if self._form.is_plain else WaitingService
-                    service = kind(websocket, line, *self._means(websocket, bound), solution.tasks)
+                    service = kind(websocket, line, self._means(websocket), bound, solution.tasks)
                     await service.go_on(partial(self._begin, websocket, bound))
                     if not plan.takes_connection:
                         service.let_go()
@@ -136,8 +137,14 @@ class _Session:
             return None
         return line
 
-    def _means(self, websocket: WebSocket[Any], bound: Bound) -> tuple[Callable[..., Any], Bound, SlowWatch]:
-        return decoder_of(self._form.type, websocket.message_settings.codec), bound, self._watch
+    def _means(self, websocket: WebSocket[Any]) -> Means:
+        """What serves a connection that speaks the codec that this one has agreed upon."""
+        codec = websocket.message_settings.codec
+        means = self._by_codec.get(codec)
+        if means is None:
+            type_ = self._form.type
+            means = self._by_codec[codec] = Means(decoder_of(type_, codec), raw_kind(type_), self._watch)
+        return means
 
     async def _begin(self, websocket: WebSocket[Any], bound: Bound) -> None:
         if bound.on_connect is not None:
@@ -146,11 +153,11 @@ class _Session:
     async def _serve(self, websocket: WebSocket[Any], bound: Bound, line: Line | None) -> None:
         try:
             await self._begin(websocket, bound)
-            decode, bound, watch = self._means(websocket, bound)
+            means = self._means(websocket)
             if line is not None and self._form.is_plain:
-                await ParkedService(websocket, line, decode, bound, watch).run()
+                await ParkedService(websocket, line, means, bound).run()
             else:
-                loop = MessageLoop(websocket, decode, bound, watch if self._form.is_plain else None)
+                loop = MessageLoop(websocket, means.decode, bound, means.watch if self._form.is_plain else None)
                 await loop.run(self._options.concurrency)
         except WebSocketDisconnect:
             pass

@@ -20,7 +20,7 @@ LIMIT = 0.1
 
 
 class SlowWatch:
-    """Warns, once for each listener, of a message that took too long on the loop.
+    """Warns, once for each listener, of a message, or those of one read, that took too long on the loop.
 
     Args:
         listener: Whom to name.
@@ -33,13 +33,13 @@ class SlowWatch:
         self._has_told = False
 
     def tell(self, seconds: float) -> None:
-        """A message took longer than the limit."""
+        """It took longer than the limit."""
         if self._has_told:
             return
         self._has_told = True
         logger.warning(
-            "%s took %.0f ms for a message, and all connections of the loop waited meanwhile; make it async, or let it "
-            "run in a worker thread with threaded=True",
+            "%s held up all connections of the loop for %.0f ms, with what had come at once from one of them; make it "
+            "async, or let it run in a worker thread with threaded=True",
             described(self._listener),
             seconds * 1000,
         )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from trunkline.messages import MessageSettings
 
-__all__ = ["check_type", "decoder_of", "frame_of"]
+__all__ = ["check_type", "decoder_of", "frame_of", "raw_kind"]
 
 
 def _wrong_frame(wanted: str, got: str) -> InvalidMessage:
@@ -43,6 +43,15 @@ def _either(data: str | bytes) -> str | bytes:
 
 def _is_raw(kinds: Iterable[Any]) -> bool:
     return all(kind in (str, bytes) for kind in kinds)
+
+
+def raw_kind(type_: Any) -> type | None:
+    """`str` or `bytes` where messages of the type are just that; else None.
+
+    Args:
+        type_: The type.
+    """
+    return type_ if type_ in (str, bytes) else None
 
 
 def decoder_of(type_: Any, codec: str) -> Callable[[str | bytes], Any]:

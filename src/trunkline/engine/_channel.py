@@ -292,7 +292,10 @@ class Channel:
         if self._receiver is not None and self._receiver._waiting:
             self._receiver.wake()
         elif self._callback is not None:
-            self._guarded(self._callback)
+            try:
+                self._callback()
+            except Exception as error:
+                self._failed(self._callback, error)
 
     @property
     def unread(self) -> bool:
@@ -354,6 +357,27 @@ class Channel:
         self._ask_for_more()
         return taken
 
+    def answer(
+        self, kind: type | None, call: Callable[[Any], object], otherwise: Callable[[Any], object]
+    ) -> object | None:
+        """Answer the messages that have come; what could not be written, or None when all has been taken."""
+        while self.head < len(self.messages) and not self.waiting and self._turn is None:
+            message = self.messages[self.head]
+            self.head += 1
+            answer = call(message) if type(message) is kind else otherwise(message)
+            if answer is None:
+                continue
+            if type(answer) is str:
+                if not self.write_text(answer):
+                    return answer
+            elif type(answer) is bytes:
+                if not self.write_bytes(answer):
+                    return answer
+            else:
+                return answer
+        self._ask_for_more()
+        return None
+
     def _ask_for_more(self) -> None:
         """All has been taken: let go of it, send what is gathered, and read on."""
         if self.head:
@@ -383,12 +407,12 @@ class Channel:
         """All has been taken, and the end or more of the peer's bytes wait."""
         raise NotImplementedError
 
-    def _write_later_ones(self) -> None:
-        """A write is welcome, or would be if nothing waited."""
+    def _failed(self, callback: object, error: Exception) -> None:
+        """A callback into the application has failed."""
         raise NotImplementedError
 
-    def _guarded(self, callback: Callable[..., object], *args: object) -> None:
-        """Call into the application."""
+    def _write_later_ones(self) -> None:
+        """A write is welcome, or would be if nothing waited."""
         raise NotImplementedError
 
     # Out

@@ -55,6 +55,7 @@ cdef class Channel:
     cpdef _release(self)
     cpdef arrival(self)
     cpdef take(self)
+    cpdef answer(self, kind, call, otherwise)
     cpdef _ask_for_more(self)
     cpdef write_text(self, data)
     cpdef write_bytes(self, data)

@@ -327,8 +327,11 @@ class Connection(Outbound, asyncio.BufferedProtocol):
         try:
             callback(*args)
         except Exception as error:
-            context = {"message": f"a callback of a WebSocket's Line failed: {callback!r}", "exception": error}
-            self._loop.call_exception_handler(context)
+            self._failed(callback, error)
+
+    def _failed(self, callback: object, error: Exception) -> None:
+        context = {"message": f"a callback of a WebSocket's Line failed: {callback!r}", "exception": error}
+        self._loop.call_exception_handler(context)
 
     # The end
 

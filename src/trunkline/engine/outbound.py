@@ -59,6 +59,10 @@ class Outbound(Channel):
         """Drop the connection at once, with what is buffered."""
         raise NotImplementedError
 
+    def _guarded(self, callback: Callable[..., object], *args: object) -> None:
+        """Call into the application."""
+        raise NotImplementedError
+
     @property
     def frame_key(self) -> Hashable | None:
         """What frames are made by: equal keys take the same frames; None if they refer back to earlier ones."""

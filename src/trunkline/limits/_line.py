@@ -43,6 +43,23 @@ class LimitedLine:
         self.take_all = intake.take_all
         self.on_message = intake.on_message
 
+    def answer(
+        self, kind: type | None, call: Callable[[Any], object], otherwise: Callable[[Any], object]
+    ) -> object | None:
+        """Answer the messages that have come, and whose time has; what could not be written, or None."""
+        while (message := self.take()) is not None:
+            answer = (call if type(message) is kind else otherwise)(message)
+            if isinstance(answer, str):
+                is_written = self.write_text(answer)
+            elif isinstance(answer, bytes):
+                is_written = self.write_bytes(answer)
+            else:
+                is_written = answer is None
+            if not is_written:
+                return answer
+        self.take_all()  # nothing: it says that we have taken all
+        return None
+
     def stop(self) -> None:
         """The application has ended."""
         self._intake.stop()
