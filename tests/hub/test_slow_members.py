@@ -47,7 +47,7 @@ def test_a_stalled_member_delays_nobody_and_gets_all_in_order_when_it_reads_agai
             stalled.resumes()
             await settle()
             assert stalled.texts() == [str(n) for n in range(200)]
-            assert member.stats == (200, 0, 0, 0)
+            assert member.stats[:4] == (200, 0, 0, 0)
             assert hub.busy == set()
 
     run(test())

@@ -157,6 +157,6 @@ def read_topics(topics: Mapping[str, Any] | None) -> tuple[tuple[str, TopicConfi
     return pairs
 
 
-def config_for(name: str, topics: tuple[tuple[str, TopicConfig], ...]) -> TopicConfig:
-    """What holds for a topic: the first pattern that its name matches, `*` standing for any characters."""
-    return next((config for pattern, config in topics if Glob(pattern).matches(name)), DEFAULT)
+def config_for(name: str, topics: tuple[tuple[str, TopicConfig], ...]) -> tuple[str, TopicConfig]:
+    """What holds for a topic: the first pattern that its name matches, with its configuration; "" where none does."""
+    return next(((pattern, config) for pattern, config in topics if Glob(pattern).matches(name)), ("", DEFAULT))

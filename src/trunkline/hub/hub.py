@@ -20,12 +20,12 @@ from trunkline.hub.brokers import Broker, MemoryBroker
 from trunkline.hub.config import config_for, read_topics
 from trunkline.hub.errors import HubError
 from trunkline.hub.presence import Roster
-from trunkline.hub.room import NO_STATS, Room, TopicStats
+from trunkline.hub.room import NO_STATS, Room, TopicStats, together
 from trunkline.hub.topic import Pattern, Topic
 from trunkline.workers import worker_count
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable, Mapping
+    from collections.abc import Coroutine, Mapping
     from typing import Self
 
     from trunkline.hub.config import TopicConfig
@@ -41,10 +41,6 @@ logger = logging.getLogger("trunkline.hub")
 BROKER_VARIABLE = "TRUNKLINE_BROKER"
 LOOK_EVERY = 1.0
 _REDIS = re.compile(r"(redis|valkey)s?(\+(sentinel|cluster))?://")
-
-
-def _sum(stats: Iterable[TopicStats]) -> TopicStats:
-    return TopicStats(*map(sum, zip(*stats, strict=True)))
 
 
 def _broker_of(broker: str | Broker | None) -> Broker:
@@ -129,7 +125,7 @@ class Hub:
         self.rooms: dict[Key, Room] = {}
         self.busy: set[Outbox] = set()
         self._rosters: dict[str, Roster] = {}
-        self._past = NO_STATS
+        self._past: dict[str, TopicStats] = {}
         self._topics = read_topics(topics)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._numbers = count(1)
@@ -148,7 +144,7 @@ class Hub:
         """
         _check_name(name)
         room = self.rooms.get(name)
-        return room.topic if room is not None else Topic(self, name, config_for(name, self._topics))
+        return room.topic if room is not None else Topic(self, name, *config_for(name, self._topics))
 
     def pattern(self, name: str) -> Pattern:
         """All topics whose names match, to be subscribed to or joined as one.
@@ -167,7 +163,7 @@ class Hub:
                 f"a cluster of Redis has no patterns as {name!r}: let what is to be heard together be published to one "
                 "more topic, or subscribe to each"
             )
-        return Pattern(self, name, config_for(name, self._topics))
+        return Pattern(self, name, *config_for(name, self._topics))
 
     def user(self, id: object) -> Topic:
         """The topic of a user's connections, which each of them joins: `hub.user(id).join(websocket)`.
@@ -179,8 +175,16 @@ class Hub:
 
     @property
     def stats(self) -> TopicStats:
-        """What all topics have done in this process so far; their members and waiting bytes of now."""
-        return _sum((self._past, *(room.stats for room in self.rooms.values())))
+        """What all topics have done in this process so far; their members, waiting bytes and lag of now."""
+        return together(self.stats_by_pattern.values())
+
+    @property
+    def stats_by_pattern(self) -> dict[str, TopicStats]:
+        """The same for each pattern of the hub's `topics`, of the topics that it configures; those of none under ""."""
+        found = dict.fromkeys(("", *(pattern for pattern, _ in self._topics)), NO_STATS) | self._past
+        for room in self.rooms.values():
+            found[room.topic.group] = together((found[room.topic.group], room.stats))
+        return found
 
     async def __aenter__(self) -> Self:
         self.ready()
@@ -261,7 +265,8 @@ class Hub:
 
     def forget(self, room: Room) -> None:
         """Nobody is in a room any more."""
-        self._past = _sum((self._past, room.stats))
+        group = room.topic.group
+        self._past[group] = together((self._past.get(group, NO_STATS), room.stats))
         key = room.topic.listening_to
         if self.rooms.get(key) is room:
             del self.rooms[key]

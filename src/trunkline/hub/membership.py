@@ -34,12 +34,14 @@ class MemberStats(NamedTuple):
         dropped: Let go by the policy.
         waiting: In the outbox.
         waiting_bytes: Their bytes.
+        lag: Seconds that the oldest of them has waited.
     """
 
     delivered: int
     dropped: int
     waiting: int
     waiting_bytes: int
+    lag: float
 
 
 class Membership(ABC):
@@ -142,14 +144,20 @@ class Membership(ABC):
     @property
     def stats(self) -> MemberStats:
         """What has become of the publications so far."""
-        waiting, size = (0, 0) if self._outbox is None else (self._outbox.count, self._outbox.bytes)
+        outbox = self._outbox
+        waiting, size, lag = (0, 0, 0.0) if outbox is None else (outbox.count, outbox.bytes, outbox.lag)
         come = 0 if self._room is None else self._room.publications - self._first
-        return MemberStats(max(come - self._dropped - waiting, 0), self._dropped, waiting, size)
+        return MemberStats(max(come - self._dropped - waiting, 0), self._dropped, waiting, size, lag)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.topic.name!r}, key={self.key!r}, joined={self.joined}>"
 
     # For the room
+
+    @property
+    def outbox(self) -> Outbox | None:
+        """What waits for it; None if nothing does."""
+        return self._outbox
 
     @property
     def number(self) -> int:

@@ -23,19 +23,21 @@ if TYPE_CHECKING:
 __all__ = ["HubCollector", "metrics_app"]
 
 PREFIX = "trunkline_hub_"
-_GAUGES = {
-    "members": "Connections and subscriptions in topics.",
-    "waiting_bytes": "Bytes in outboxes.",
+# Each with the class of its family.
+_FIGURES = {
+    "members": (GaugeMetricFamily, "Connections and subscriptions in topics."),
+    "waiting_bytes": (GaugeMetricFamily, "Bytes in outboxes."),
+    "lag": (GaugeMetricFamily, "Seconds that the oldest message in an outbox has waited."),
+    "publications": (CounterMetricFamily, "What was delivered to topics with members in this process."),
+    "deliveries": (CounterMetricFamily, "What was handed to members or their outboxes."),
+    "drops": (CounterMetricFamily, "What policies let go of."),
+    "expelled": (CounterMetricFamily, "Members closed for their slowness."),
+    "losses": (CounterMetricFamily, "Times that publications may have been missed."),
+    "recoveries": (CounterMetricFamily, "Times that the history was read for what members may have missed."),
+    "recovered": (CounterMetricFamily, "Members that were given what they had missed."),
+    "reloads": (CounterMetricFamily, "Members that came with a position from which nothing could be told."),
 }
-_COUNTERS = {
-    "publications": "What was delivered to topics with members in this process.",
-    "deliveries": "What was handed to members or their outboxes.",
-    "drops": "What policies let go of.",
-    "expelled": "Members closed for their slowness.",
-    "losses": "Times that publications may have been missed.",
-    "recovered": "Members that were given what they had missed.",
-    "reloads": "Members that came with a position from which nothing could be told.",
-}
+_UNITS = {"lag": "lag_seconds"}
 
 
 class HubCollector(Collector):
@@ -52,20 +54,20 @@ class HubCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """The figures of now."""
-        labels = [self._worker or str(os.getpid())]
-        stats = self._hub.stats._asdict()
-        gauges = {name: (text, stats[name]) for name, text in _GAUGES.items()}
-        gauges["topics"] = "Topics with members in this process.", len(self._hub.rooms)
-        counters = {name: (text, stats[name]) for name, text in _COUNTERS.items()}
-        counters["broker_reconnects"] = "Connections to the broker that were lost.", self._hub.broker.reconnects
-        for name, (text, value) in gauges.items():
-            gauge = GaugeMetricFamily(PREFIX + name, text, labels=["worker"])
-            gauge.add_metric(labels, value)
-            yield gauge
-        for name, (text, value) in counters.items():
-            counter = CounterMetricFamily(PREFIX + name, text, labels=["worker"])
-            counter.add_metric(labels, value)
-            yield counter
+        worker = self._worker or str(os.getpid())
+        groups = {group: stats._asdict() for group, stats in self._hub.stats_by_pattern.items()}
+        for name, (family, text) in _FIGURES.items():
+            metric = family(PREFIX + _UNITS.get(name, name), text, labels=["worker", "topics"])
+            for group, stats in groups.items():
+                metric.add_metric([worker, group], stats[name])
+            yield metric
+        topics = GaugeMetricFamily(PREFIX + "topics", "Topics with members in this process.", labels=["worker"])
+        topics.add_metric([worker], len(self._hub.rooms))
+        yield topics
+        text = "Connections to the broker that were lost or could not be made."
+        reconnects = CounterMetricFamily(PREFIX + "broker_reconnects", text, labels=["worker"])
+        reconnects.add_metric([worker], self._hub.broker.reconnects)
+        yield reconnects
 
 
 def metrics_app(hub: Hub, *, worker: str | None = None) -> ASGIApp:

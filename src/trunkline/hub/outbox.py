@@ -168,6 +168,11 @@ class Outbox:
         limits = self._room.config.outbox
         return self.bytes > limits.bytes or self._room.hub.loop.time() - self.oldest.since > limits.seconds
 
+    @property
+    def lag(self) -> float:
+        """Seconds that the oldest message has waited."""
+        return self._room.hub.loop.time() - self.oldest.since if self.count else 0.0
+
     def look(self) -> None:
         """Time has passed: let the policy act if something has waited too long."""
         if self.beyond_bounds():

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from trunkline.hub.topic import Topic
     from trunkline.line import Line
 
-__all__ = ["NO_STATS", "Encoded", "Room", "TopicStats"]
+__all__ = ["NO_STATS", "Encoded", "Room", "TopicStats", "together"]
 
 logger = logging.getLogger("trunkline.hub")
 
@@ -53,9 +53,11 @@ class TopicStats(NamedTuple):
         drops: What policies let go of.
         expelled: Members closed for their slowness.
         losses: How many times publications may have been missed.
+        recoveries: How many times the history was read for what members here may have missed.
         recovered: Members that came with a position and were given what they had missed.
         reloads: Members that came with a position from which nothing could be told.
         waiting_bytes: Bytes in outboxes.
+        lag: Seconds that the oldest message in an outbox has waited.
     """
 
     members: int
@@ -64,12 +66,20 @@ class TopicStats(NamedTuple):
     drops: int
     expelled: int
     losses: int
+    recoveries: int
     recovered: int
     reloads: int
     waiting_bytes: int
+    lag: float
 
 
-NO_STATS = TopicStats(0, 0, 0, 0, 0, 0, 0, 0, 0)
+NO_STATS = TopicStats(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0)
+
+
+def together(stats: Iterable[TopicStats]) -> TopicStats:
+    """What several topics have done: sums, and the longest lag."""
+    all_of = [NO_STATS, *stats]
+    return TopicStats(*map(sum, zip(*all_of, strict=True)))._replace(lag=max(each.lag for each in all_of))
 
 
 class Encoded:
@@ -112,7 +122,7 @@ class Room:
         self.position: Position | None = None
         self.full: set[Outbox] = set()
         self.publications = self.deliveries = self.drops = self.expelled = self.losses = 0
-        self.recovered = self.reloads = 0
+        self.recoveries = self.recovered = self.reloads = 0
         self._lines: dict[Hashable, dict[Line, LineMembership]] = {}
         self._others: dict[int, Membership] = {}
         # Members that have been given more than has been delivered here, with the last that they have.
@@ -370,6 +380,7 @@ class Room:
     def recover(self) -> None:
         """Read what may have been missed, once for all members."""
         if self._recovery is None and self.position is not None:
+            self.recoveries += 1
             self._recovery = self.hub.start_task(self._recover())
 
     def interrupted(self) -> None:
@@ -443,7 +454,7 @@ class Room:
     def stats(self) -> TopicStats:
         """What the topic has done so far."""
         members = list(self.members)
-        waiting = sum(member.stats.waiting_bytes for member in members)
+        outboxes = [member.outbox for member in members if member.outbox is not None]
         return TopicStats(
             members=len(members),
             publications=self.publications,
@@ -451,9 +462,11 @@ class Room:
             drops=self.drops,
             expelled=self.expelled,
             losses=self.losses,
+            recoveries=self.recoveries,
             recovered=self.recovered,
             reloads=self.reloads,
-            waiting_bytes=waiting,
+            waiting_bytes=sum(outbox.bytes for outbox in outboxes),
+            lag=max((outbox.lag for outbox in outboxes), default=0.0),
         )
 
 

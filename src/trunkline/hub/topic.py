@@ -48,13 +48,15 @@ class Topic:
     Attributes:
         name: The name.
         config: What it keeps and how its members are bounded, from the hub's `topics`.
+        group: The pattern of the hub's `topics` that says so; "" where none does.
     """
 
-    __slots__ = ("_hub", "config", "name")
+    __slots__ = ("_hub", "config", "group", "name")
 
-    def __init__(self, hub: Hub, name: str, config: TopicConfig) -> None:
+    def __init__(self, hub: Hub, name: str, group: str, config: TopicConfig) -> None:
         self._hub = hub
         self.name = name
+        self.group = group
         self.config = config
 
     def join(
@@ -261,9 +263,9 @@ class Pattern(Topic):
 
     __slots__ = ()
 
-    def __init__(self, hub: Hub, name: str, config: TopicConfig) -> None:
+    def __init__(self, hub: Hub, name: str, group: str, config: TopicConfig) -> None:
         live = replace(config, history=None, presence=None, encode=None, on_loss=None)
-        super().__init__(hub, name, live)
+        super().__init__(hub, name, group, live)
 
     async def publish(self, value: Any, **_: Any) -> NoReturn:
         """A pattern cannot be published to.
