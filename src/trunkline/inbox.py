@@ -188,11 +188,10 @@ class Inbox(_News):
 
     def end(self, message: Message) -> None:
         """End it with a disconnect that did not come from the server, behind what has been read."""
-        if self.disconnect is None:
-            self.disconnect = message
-            if self._reader is not None:
-                self._reader.cancel()
-            self.notify()
+        self.disconnect = message
+        if self._reader is not None:
+            self._reader.cancel()
+        self.notify()
 
     def rest(self) -> None:
         """The reader has come out of the server's `receive`: somebody else may go in."""

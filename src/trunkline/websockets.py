@@ -427,7 +427,7 @@ class WebSocket(HTTPConnection[StateT], TypedMessages, Expellable):
 
         Args:
             subprotocol: One of `scope["subprotocols"]` (RFC 6455 section 1.9), or None; left out, it is agreed upon
-                where `message_settings` names some.
+                where `message_settings` or a `SubprotocolToken` name some.
             headers: More headers for the answer to the handshake, names in lower case.
 
         Raises:

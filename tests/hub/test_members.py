@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import trunkline.workers
 from tests.engine.memory import run
 from tests.hub.peers import KINDS, WITH_LINE, WITHOUT_LINE, AnyPeer, settle
 from tests.line_peer import LinePeer
 from trunkline.hub import Hub, HubError, TopicConfig
+from trunkline.hub.brokers import MemoryBroker
 from trunkline.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
 
 if TYPE_CHECKING:
@@ -420,6 +422,28 @@ def test_a_hub_in_memory_warns_where_there_are_several_workers(
         monkeypatch.delenv("WEB_CONCURRENCY", raising=False)
     else:
         monkeypatch.setenv("WEB_CONCURRENCY", workers)
+    monkeypatch.setattr(trunkline.workers, "_told", 1)
     Hub()
     assert ("there are 2 worker processes" in caplog.text) is warned
     assert ("TRUNKLINE_BROKER=redis://" in caplog.text) is warned
+
+
+def test_a_hub_in_memory_warns_when_it_starts_of_what_is_known_then(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("TRUNKLINE_BROKER", raising=False)
+    monkeypatch.delenv("WEB_CONCURRENCY", raising=False)
+    monkeypatch.setattr(trunkline.workers, "_told", 1)
+    hub, other = Hub(), Hub(MemoryBroker())
+
+    async def start() -> None:
+        async with hub, other:
+            hub.ready()
+            other.ready()
+
+    run(start())
+    assert "worker processes" not in caplog.text
+    trunkline.workers.note_workers(3)
+    run(start())
+    run(start())
+    assert caplog.text.count("there are 3 worker processes") == 1

@@ -23,6 +23,7 @@ from trunkline.security import (
     Unauthorized,
     get_authentication,
 )
+from trunkline.types import Receive, Scope, Send
 
 app = App()
 
@@ -129,3 +130,9 @@ async def with_message(
 ) -> None:
     await user(token) if token != "anna" else None
     await ticket_or_message(websocket, token)
+
+
+async def without_denial(scope: Scope, receive: Receive, send: Send) -> None:
+    """As a server that has no denial responses."""
+    extensions = {name: value for name, value in scope.get("extensions", {}).items() if "response" not in name}
+    await app({**scope, "extensions": extensions}, receive, send)

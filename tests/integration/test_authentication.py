@@ -18,6 +18,7 @@ from tests.contracts.servers import SERVERS, RunningServer, Server, serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from websockets.sync.client import ClientConnection
 
@@ -102,6 +103,17 @@ def test_one_who_is_refused(query: str, status: int, words: str, challenge: str 
     response = caught.value.response
     assert (response.status_code, (response.body or b"").decode()) == (status, words)
     assert response.headers.get("WWW-Authenticate") == challenge
+
+
+@pytest.mark.parametrize("row", [ROWS[0], ROWS[-1]], ids=lambda row: row.name)
+def test_one_who_is_refused_where_the_server_has_no_denial_responses(row: Server, tmp_path: Path) -> None:
+    with serve(dataclasses.replace(row, app=f"{APP.partition(':')[0]}:without_denial"), tmp_path) as server:
+        for query in ("", "?token=wrong", "?token=secret-eve"):
+            with pytest.raises(InvalidStatus) as caught, feed(server, query):
+                pass
+            assert caught.value.response.status_code == 403
+        with feed(server, "?token=secret-anna") as client:
+            assert client.recv(timeout=10) == "anna"
 
 
 def test_one_who_is_refused_after_accept(server: RunningServer) -> None:

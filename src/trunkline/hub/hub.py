@@ -48,7 +48,6 @@ def _broker_of(broker: str | Broker | None) -> Broker:
         return broker
     url = os.environ.get(BROKER_VARIABLE) or "memory://" if broker is None else broker
     if url == "memory://":
-        _warn_of_workers()
         return MemoryBroker()
     if _REDIS.match(url):
         return _redis_broker(url)
@@ -56,18 +55,6 @@ def _broker_of(broker: str | Broker | None) -> Broker:
         'expected "memory://", "redis://host:port/db", "redis+sentinel://host1,host2/name", '
         f'"redis+cluster://host1,host2" or a Broker, but got {url!r}'
     )
-
-
-def _warn_of_workers() -> None:
-    workers = worker_count()
-    if workers > 1:
-        logger.warning(
-            "there are %d worker processes, but the topics of this hub reach only the members of its own process: the "
-            "others miss what is published. Let all of them use one Redis: set %s=redis://localhost:6379 or write "
-            'Hub("redis://localhost:6379")',
-            workers,
-            BROKER_VARIABLE,
-        )
 
 
 def _check_name(name: object) -> None:
@@ -131,6 +118,22 @@ class Hub:
         self._numbers = count(1)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._looking: asyncio.TimerHandle | None = None
+        self._is_alone = isinstance(self.broker, MemoryBroker) and self.broker is not broker
+        self._warn_of_workers()
+
+    def _warn_of_workers(self) -> None:
+        # When it is made, and again when it starts: a server's own configuration is known by then.
+        workers = worker_count()
+        if not self._is_alone or workers < 2:
+            return
+        self._is_alone = False  # and has said so
+        logger.warning(
+            "there are %d worker processes, but the topics of this hub reach only the members of its own process: the "
+            "others miss what is published. Let all of them use one Redis: set %s=redis://localhost:6379 or write "
+            'Hub("redis://localhost:6379")',
+            workers,
+            BROKER_VARIABLE,
+        )
 
     def topic(self, name: str) -> Topic:
         """A topic by its name.
@@ -237,6 +240,7 @@ class Hub:
                 raise HubError("this hub is used in another event loop, in which it must stay; make one for each loop")
             self._forget_everything()
         self._loop = loop
+        self._warn_of_workers()
         self.broker.start()
         end_with_lifespan(self.aclose)
 
