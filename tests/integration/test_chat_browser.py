@@ -157,9 +157,6 @@ def server(servers: Callable[[str], ChatServer], request: pytest.FixtureRequest)
     return servers(getattr(request, "param", "memory"))
 
 
-on_both = pytest.mark.parametrize("server", ["memory", "redis"], indirect=True)
-
-
 @pytest.fixture
 def visit(browser: Browser, server: ChatServer) -> Iterator[Callable[..., Visitor]]:
     """Make visitors, each with a profile of their own. No script may have failed in their pages at the end."""
@@ -188,7 +185,6 @@ def two(visit: Callable[..., Visitor], request: pytest.FixtureRequest) -> tuple[
     return ada, bob
 
 
-@on_both
 def test_messages_cross_both_ways(two: tuple[Visitor, Visitor]) -> None:
     ada, bob = two
     ada.say("Hello Bob")
@@ -203,7 +199,6 @@ def test_messages_cross_both_ways(two: tuple[Visitor, Visitor]) -> None:
     ada.expect_message("Hello Bob", by="You")
 
 
-@on_both
 def test_typing_is_shown_until_the_message_comes_or_the_field_is_emptied(two: tuple[Visitor, Visitor]) -> None:
     ada, bob = two
     typing = bob.page.get_by_text("Ada is typing…")
@@ -219,7 +214,6 @@ def test_typing_is_shown_until_the_message_comes_or_the_field_is_emptied(two: tu
     expect(ada.page.get_by_text("typing…")).to_be_hidden()
 
 
-@on_both
 def test_everybody_sees_who_is_here_and_who_leaves(two: tuple[Visitor, Visitor], visit: Callable[..., Visitor]) -> None:
     ada, bob = two
     room = ada.page.url.partition("#")[2]
@@ -253,8 +247,8 @@ def test_what_looks_like_html_is_shown_as_text(visit: Callable[..., Visitor]) ->
         expect(visitor.page.locator("#chat").locator("b, img, script")).to_have_count(0)
 
 
-@on_both
-def test_who_opens_the_room_later_or_again_sees_what_was_said(
+@pytest.mark.parametrize("server", ["memory", "redis"], indirect=True)
+def test_who_opens_the_room_later_or_again_sees_what_was_said_and_who_is_here(
     two: tuple[Visitor, Visitor], visit: Callable[..., Visitor]
 ) -> None:
     ada, bob = two
@@ -271,6 +265,12 @@ def test_who_opens_the_room_later_or_again_sees_what_was_said(
     # Who is back within the grace period was never away.
     ada.expect_people("Ada", "Bob", "Chloé")
     expect(bob.log.locator(".note")).to_have_text(["Chloé joined"])
+    ada.field.press_sequentially("Hel")
+    expect(bob.page.get_by_text("Ada is typing…")).to_be_visible()
+    expect(chloe.page.get_by_text("Ada is typing…")).to_be_visible()
+    chloe.page.get_by_role("button", name="Leave").click()
+    expect(bob.log.locator(".note")).to_have_text(["Chloé joined", "Chloé left"])
+    bob.expect_people("Bob", "Ada")
 
 
 def test_the_pages_reconnect_by_themselves_when_the_server_comes_back(
