@@ -18,17 +18,16 @@ class LostConnection:
     def __init__(self) -> None:
         self.reading = asyncio.Event()
         self.lost = asyncio.Event()
+        self._reader = self._parser = self
+        self.parse_error = RuntimeError
 
     async def connect(self) -> LostConnection:
         return self
 
-    def pack_commands(self, _: Any) -> list[bytes]:
-        return []
-
     async def send_packed_command(self, *_: Any, **__: Any) -> None:
         pass
 
-    async def read_response(self, **_: Any) -> Any:
+    async def read(self, _: int) -> bytes:
         self.reading.set()
         await self.lost.wait()
         raise ConnectionResetError("gone")

@@ -17,6 +17,7 @@ from redis.exceptions import AskError, ClusterDownError, NoScriptError, ReadOnly
 
 from trunkline.hub.brokers.redis import connecting
 from trunkline.hub.brokers.redis.connecting import FAILURES, pauses
+from trunkline.hub.brokers.redis.replies import Reader, pack
 from trunkline.hub.brokers.redis.scripts import ALL
 from trunkline.hub.errors import BrokerError, OutcomeUnknown
 
@@ -67,6 +68,7 @@ class Commands:
         self._queue: deque[Call] = deque()
         self._wanted = asyncio.Event()
         self._connection: Any = None
+        self._replies: Reader
         self._run_id = ""
         self._last_error: BaseException | None = None
         self.reconnects = 0
@@ -86,13 +88,21 @@ class Commands:
             BrokerError: It was not done: no connection, or the server refuses it.
             OutcomeUnknown: It may have been done.
         """
-        call = Call(topic, arguments, repeatable, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        call = Call(topic, arguments, repeatable, loop.create_future())
         self.take([call])
+        # A bare timer: `asyncio.timeout` would cost as much as the rest of this.
+        limit = loop.call_later(timeout, self._give_up_waiting, call, timeout)
         try:
-            async with asyncio.timeout(timeout):
-                return await call.answer
-        except TimeoutError:
-            raise self._too_late(call, timeout) from self._last_error
+            return await call.answer
+        finally:
+            limit.cancel()
+
+    def _give_up_waiting(self, call: Call, timeout: float) -> None:
+        if not call.answer.done():
+            error = self._too_late(call, timeout)
+            error.__cause__ = self._last_error
+            call.answer.set_exception(error)
 
     def take(self, calls: Iterable[Call]) -> None:
         """Have what was asked for done, behind what was asked for before."""
@@ -152,36 +162,43 @@ class Commands:
             raise
 
     async def _ask(self, batch: list[Call]) -> None:
-        connection = self._connection
-        packed = connection.pack_commands([call.arguments(self._run_id) for call in batch])
+        packed = pack(call.arguments(self._run_id) for call in batch)
         for call in batch:
             call.told = True
         refusal: ResponseError | None = None
         loop, seconds = asyncio.get_running_loop(), connecting.RESPONSE_TIMEOUT
         try:
             async with asyncio.timeout(seconds) as limit:
-                await connection.send_packed_command(packed, check_health=False)
-                for call in batch:
-                    refusal = await self._read_answer(call) or refusal
+                await self._connection.send_packed_command(packed, check_health=False)
+                answered = 0
+                while answered < len(batch):
+                    answers = await self._replies.next()
+                    for call, answer in zip(batch[answered:], answers, strict=False):
+                        refusal = self._tell(call, answer) or refusal
+                    answered += len(answers)
                     limit.reschedule(loop.time() + seconds)
         except TimeoutError:
             raise TimeoutError(f"no answer within {seconds:g} s") from None
         if refusal is not None:
             raise refusal
 
-    async def _read_answer(self, call: Call) -> ResponseError | None:
+    def _tell(self, call: Call, answer: Any) -> ResponseError | None:
         """Bring an answer to whom it is for; gives the reason why it was not done and is to be tried again."""
-        try:
-            answer = await self._connection.read_response(disconnect_on_error=False)
-        except NOT_DONE as error:
+        if isinstance(answer, NOT_DONE):
             call.told = False
-            return error
-        except ResponseError as error:
-            if not call.answer.done():
-                call.answer.set_exception(BrokerError(f"Redis refuses it: {error}"))
+            return answer
+        if isinstance(answer, ResponseError):
+            answer = BrokerError(f"Redis refuses it: {answer}")
+        elif isinstance(answer, Exception):
+            # One that concerns the connection: the server is still loading its data, or wants another password.
+            call.told = False
+            raise answer
+        if call.answer.done():
+            return None
+        if isinstance(answer, BrokerError):
+            call.answer.set_exception(answer)
         else:
-            if not call.answer.done():
-                call.answer.set_result(answer)
+            call.answer.set_result(answer)
         return None
 
     def _give_back(self, batch: list[Call]) -> None:
@@ -196,13 +213,17 @@ class Commands:
 
     async def _connect(self) -> None:
         self._connection = connection = await self._connector.connect()
+        self._replies = Reader(connection)
         async with connecting.within(connecting.RESPONSE_TIMEOUT, "Redis"):
-            for script in ALL:
-                await connection.send_command("SCRIPT", "LOAD", script.text)
-            await connection.send_command("INFO", "server")
-            for _ in ALL:
-                await connection.read_response(disconnect_on_error=False)
-            info = bytes(await connection.read_response(disconnect_on_error=False)).decode()
+            first = pack([*(("SCRIPT", "LOAD", script.text) for script in ALL), ("INFO", "server")])
+            await connection.send_packed_command(first, check_health=False)
+            answers: list[Any] = []
+            while len(answers) <= len(ALL):
+                answers += await self._replies.next()
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        info = answers[-1].decode()
         self._run_id = next(line[7:] for line in info.splitlines() if line.startswith("run_id:"))
 
     def _lost(self, error: BaseException) -> None:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from trunkline.hub.brokers.redis.commands import NOT_DONE
 from trunkline.hub.brokers.redis.connecting import FAILURES, pauses
 from trunkline.hub.brokers.redis.naming import channel_of, glob_of, topic_of
+from trunkline.hub.brokers.redis.replies import Reader, pack
 from trunkline.hub.errors import BrokerError
 from trunkline.hub.globs import Glob
 from trunkline.hub.publication import Envelope, Position
@@ -221,11 +222,11 @@ class Listener:
                 async with asyncio.timeout(PING_EVERY):
                     await self._changed.wait()
             except TimeoutError:
-                await connection.send_command("PING", check_health=False)
+                await connection.send_packed_command(pack([("PING",)]), check_health=False)
             self._changed.clear()
             changes, self._to_write = self._to_write, []
             if changes:
-                packed = connection.pack_commands(_batches(changes, self._words.together))
+                packed = pack(_batches(changes, self._words.together))
                 await connection.send_packed_command(packed, check_health=False)
 
     async def _check(self) -> None:
@@ -234,18 +235,26 @@ class Listener:
             self._receiver.check(sorted(key for key in self._heard if isinstance(key, str)))
 
     async def _read(self, connection: Any) -> None:
-        while True:
-            try:
-                reply = await connection.read_response(timeout=SILENCE, disconnect_on_error=False)
-            except NOT_DONE:
-                # A subscription that was not taken, by a server of a cluster that is not, or not yet, responsible.
-                self._failed()
-                continue
-            if reply is None:
-                raise TimeoutError(f"silent for {SILENCE:g} s, though it was pinged")
-            # Anything else is the answer to a ping.
-            if isinstance(reply, list) and len(reply) > 2:
-                self._take(*reply)
+        replies = Reader(connection)
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(SILENCE) as limit:
+                while True:
+                    for reply in await replies.next():
+                        self._hear(reply)
+                    limit.reschedule(loop.time() + SILENCE)
+        except TimeoutError:
+            raise TimeoutError(f"silent for {SILENCE:g} s, though it was pinged") from None
+
+    def _hear(self, reply: Any) -> None:
+        # Anything else is the answer to a ping.
+        if isinstance(reply, list) and len(reply) > 2:
+            self._take(*reply)
+        elif isinstance(reply, NOT_DONE):
+            # A subscription that was not taken, by a server of a cluster that is not, or not yet, responsible.
+            self._failed()
+        elif isinstance(reply, Exception):
+            raise reply
 
     def _take(self, kind: bytes, channel: bytes, data: Any, more: bytes = b"") -> None:
         if kind == self._words.message:
