@@ -142,9 +142,10 @@ def test_a_socket_that_is_half_closed_behind_a_close_frame_gets_its_answers(loop
 
 @pytest.mark.parametrize("loop", LOOPS)
 def test_a_client_that_goes_on_sending_sees_the_servers_close(loop: str) -> None:
+    large = client_frame(BINARY, bytes(2 << 20))
     with engine("--loop", loop) as server, server.client("/farewell") as client:
         for _ in range(10):
-            client.sock.sendall(client_frame(BINARY, bytes(2 << 20)))
+            client.sock.sendall(large)
         assert client.accepted().texts(1) == ["ready"]
         assert client.frame() == (CLOSE, (4000).to_bytes(2) + b"enough")
         client.sock.sendall(client_frame(CLOSE, (4000).to_bytes(2)))
