@@ -110,8 +110,12 @@ async def test_after_every_kind_of_end_nothing_is_counted(client: Client, endpoi
 @pytest.mark.parametrize("how", ["cancelled", "vanished", "while it is solved"])
 async def test_nothing_is_counted_of_what_was_cancelled(client: Client, how: str) -> None:
     waiting = asyncio.Event()
+    tasks: list[asyncio.Task[Any]] = []
 
-    async def waits_for_ever() -> None:
+    async def solved() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.append(task)
         if how == "while it is solved":
             waiting.set()
             await asyncio.Event().wait()
@@ -122,20 +126,18 @@ async def test_nothing_is_counted_of_what_was_cancelled(client: Client, how: str
         await websocket.receive()
 
     app = App(limits=Limits(connections_per_ip=1, connections_per_user=1, user=lambda: "one"))
-    app.websocket("/", dependencies=[Depends(waits_for_ever)])(endpoint)
+    app.websocket("/", dependencies=[Depends(solved)])(endpoint)
     app.websocket("/echo/")(echo)
     opening = asyncio.ensure_future(client.open(app))
     await waiting.wait()
+    if how == "while it is solved":
+        opening.cancel()
+    await asyncio.wait({opening})
     if how == "vanished":
-        await opening
         client.vanishes()
     else:
-        opening.cancel() if how == "while it is solved" else await opening
-        task = client.task if how == "cancelled" or isinstance(client, AsgiClient) else client.peer._protocol._task  # type: ignore[union-attr]
-        assert task is not None
-        task.cancel()
-    await asyncio.wait({opening})
-    await asyncio.sleep(0.01)
+        tasks[0].cancel()
+    await asyncio.wait(tasks)
     await is_served(app, client=("127.0.0.1", 1))
 
 
@@ -299,6 +301,7 @@ async def test_an_address_is_counted_by_its_network(first: str, second: str, is_
         pytest.param(("10.0.0.7", 5), ["[2001:db8::1]:80"], "2001:db8::", id="IPv6 with a port"),
         pytest.param(("10.0.0.7", 5), ["1.1.1.1, unknown, 10.0.0.8"], "10.0.0.8", id="as far as it can be read"),
         pytest.param(("10.0.0.7", 5), ["unknown"], "10.0.0.7", id="not to be read"),
+        pytest.param(("10.0.0.7", 5), ["10.0.0.9, 10.0.0.8"], "10.0.0.9", id="nobody but proxies"),
         pytest.param(("10.0.0.7", 5), [], "10.0.0.7", id="the proxy itself"),
         pytest.param(("::ffff:10.0.0.7", 5), ["192.0.2.9"], "192.0.2.9", id="a proxy by IPv4 on a socket of IPv6"),
         pytest.param(("192.0.2.9", 0), ["1.1.1.1"], "192.0.2.9", id="the server has put the client there"),
@@ -341,3 +344,17 @@ async def test_where_no_address_is_known_nobody_is_refused_and_the_log_says_so_o
             await is_served(app, client=("", 0))
     (record,) = caplog.records
     assert 'write App(trusted_proxies="*")' in record.getMessage()
+
+
+async def test_several_workers_are_warned_about_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = aside("websocket", Limits(connections_per_ip=5))
+    with caplog.at_level(logging.WARNING, "trunkline.limits"):
+        await is_served(app)
+        assert caplog.records == []
+        monkeypatch.setenv("WEB_CONCURRENCY", "4")
+        await is_served(app)
+        await is_served(app)
+    (record,) = caplog.records
+    assert "there may be 4 times as many as the 5 that are allowed" in record.getMessage()

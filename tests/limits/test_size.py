@@ -8,6 +8,7 @@ import pytest
 
 from tests.limits.endpoints import ECHOES, aside, echo, plain_echo
 from tests.listeners.peers import AsgiClient, Client, LineClient, until
+from tests.virtual_time import VirtualTimeLoop
 from trunkline import App, Router, WebSocket
 from trunkline.limits import Limits
 from trunkline.middleware import Middleware
@@ -16,6 +17,11 @@ from trunkline.routing import ListenerRoute, Mount, StreamRoute, WebSocketRoute
 pytestmark = pytest.mark.anyio
 
 TEN = Limits(max_message=10)
+
+
+@pytest.fixture
+def anyio_backend() -> Any:
+    return "asyncio", {"loop_factory": VirtualTimeLoop}
 
 
 async def ends_with_1009(client: Client) -> None:

@@ -18,6 +18,7 @@ from trunkline.limits._errors import LimitError
 from trunkline.security._origins import proxies_of
 from trunkline.status import HTTP_429_TOO_MANY_REQUESTS
 from trunkline.websockets import WebSocket  # noqa: TC001 - of a dependency
+from trunkline.workers import worker_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,6 +40,7 @@ class _Counts:
         self._most = most
         self._words = words
         self._counts: dict[str | int, int] = {}
+        self._has_warned = False
 
     @contextmanager
     def one_more(self, key: str | int) -> Iterator[None]:
@@ -47,6 +49,8 @@ class _Counts:
         Raises:
             HTTPException: There are as many as there may be (429; RFC 6585 section 4).
         """
+        if not self._has_warned and worker_count() > 1:
+            self._warn_of_workers()
         count = self._counts.get(key, 0)
         if count >= self._most:
             raise HTTPException(HTTP_429_TOO_MANY_REQUESTS, f"more than {self._most} connections of one {self._words}")
@@ -57,6 +61,17 @@ class _Counts:
             self._counts[key] -= 1
             if not self._counts[key]:
                 del self._counts[key]
+
+    def _warn_of_workers(self) -> None:
+        self._has_warned = True
+        logger.warning(
+            "there are %d worker processes, and each counts the connections of one %s by itself: there may be %d times "
+            "as many as the %d that are allowed",
+            worker_count(),
+            self._words,
+            worker_count(),
+            self._most,
+        )
 
 
 def per_ip(most: float) -> Any:

@@ -177,12 +177,11 @@ class Intake:
 
     def _call_back_in(self, seconds: float) -> None:
         if self._callback is not None and self._timer is None:
-            self._timer = self._loop.call_later(seconds, self._call_back)
+            self._timer = self._loop.call_later(seconds, self._call_back, self._callback)
 
-    def _call_back(self) -> None:
+    def _call_back(self, callback: Callable[[], None]) -> None:
         self._timer = None
-        if self._callback is not None:
-            self._callback()
+        callback()
 
     def _disarm(self) -> None:
         if self._timer is not None:
