@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
+import json
 import subprocess
 import sys
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack, closing
+from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +28,10 @@ from trunkline.testing import WebSocketDenied, connect
 from trunkline.websockets import WebSocketDisconnect
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import ModuleType
+
+    from trunkline.types import Message
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -397,10 +403,65 @@ async def test_who_is_in_a_room_is_told_to_those_in_it() -> None:
             assert list((await ada.receive_json())["joins"]) == ["bob"]
 
 
+def next_event(lines: Iterable[bytes]) -> dict[str, str]:
+    """The fields of the next server-sent event."""
+    fields: dict[str, str] = {}
+    for line in lines:
+        if not line.strip():
+            return fields
+        name, _, value = line.decode().rstrip().partition(":")
+        fields[name] = value.lstrip()
+    raise AssertionError("the stream has ended")
+
+
+def test_events_of_a_topic_go_on_where_the_browser_was() -> None:
+    arguments = ("run", "events:app", "--app-dir", str(EXAMPLES / "hub"), "--port", "0")
+    with serving(*arguments) as server, ExitStack() as connections:
+        port = int(server.wait_for(r"running on http://127\.0\.0\.1:(\d+)")[1])
+
+        def request(method: str, *, body: str | None = None, **headers: str) -> HTTPResponse:
+            connection = connections.enter_context(closing(HTTPConnection("127.0.0.1", port, timeout=20)))
+            connection.request(method, "/prices", body, {name.replace("_", "-"): headers[name] for name in headers})
+            response = connection.getresponse()
+            assert response.status == 200
+            return connections.enter_context(response)
+
+        events = request("GET")
+        assert events.headers["content-type"].startswith("text/event-stream")
+        assert next_event(events)["event"] == "reload"
+        request("POST", body='{"a": 1}')
+        first = next_event(events)
+        assert json.loads(first["data"]) == {"a": 1}
+        events.close()
+        request("POST", body='{"a": 2}')
+        events = request("GET", last_event_id=first["id"])
+        assert json.loads(next_event(events)["data"]) == {"a": 2}
+        request("POST", body='{"a": 3}')
+        assert json.loads(next_event(events)["data"]) == {"a": 3}
+        events.close()
+
+
+@pytest.mark.anyio
+async def test_a_browser_that_goes_leaves_the_topic() -> None:
+    program = load("hub/events.py")
+    sent: asyncio.Queue[Message] = asyncio.Queue()
+    received: asyncio.Queue[Message] = asyncio.Queue()
+    received.put_nowait({"type": "http.request", "body": b"", "more_body": False})
+    scope = {"type": "http", "method": "GET", "path": "/prices", "query_string": b"", "headers": [], "asgi": {}}
+    serving_it = asyncio.create_task(program.app(scope, received.get, sent.put))
+    while b"reload" not in (await sent.get()).get("body", b""):
+        pass
+    assert len(program.hub.topic("prices").members) == 1
+    received.put_nowait({"type": "http.disconnect"})
+    await serving_it
+    assert program.hub.topic("prices").members == ()
+    await program.hub.aclose()
+
+
 def test_a_hub_is_measured() -> None:
     answer = TestClient(load("hub/measured.py").app).get("/metrics")
     assert answer.status_code == 200
-    assert "trunkline_hub_members{worker=" in answer.text
+    assert 'trunkline_hub_members{topics="",worker=' in answer.text
 
 
 # Typed messages.

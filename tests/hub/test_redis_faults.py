@@ -13,7 +13,7 @@ import redis
 
 from tests.hub.peers import eventually
 from tests.line_peer import LinePeer
-from trunkline.hub import BrokerError, Hub, OutcomeUnknown, Retention, TopicConfig
+from trunkline.hub import BrokerError, Hub, OutcomeUnknown, Position, Retention, TopicConfig
 from trunkline.hub.brokers.redis import RedisBroker, broker, connecting, listener
 from trunkline.hub.brokers.redis.scripts import PUBLISH
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from tests.hub.redis_server import RedisServer
     from trunkline.hub import Topic
+    from trunkline.hub.brokers import History
 
 pytestmark = pytest.mark.anyio
 
@@ -241,6 +242,29 @@ async def test_a_server_that_is_not_there_is_told_in_time_and_in_words(redis_ser
         await asyncio.sleep(0.1)
         redis_server.start()
         assert (await waiting) is not None
+
+
+async def test_a_long_history_is_read_by_pages_and_never_told_in_part(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker, "ENTRIES_AT_ONCE", 10)
+    async with hub_on(redis_server) as (hub, topic):
+        first = await topic.publish("0")
+        assert first is not None
+        await asyncio.gather(*(topic.publish(str(n)) for n in range(1, 36)))
+        history = await hub.broker.history("t", first)
+        assert history.complete
+        assert [entry.position.offset for entry in history.entries] == list(range(2, 37))
+        assert isinstance(hub.broker, RedisBroker)
+        read = hub.broker._page
+
+        async def read_and_trim(name: str, since: Position | None) -> History:
+            page = await read(name, since)
+            redis_server.command("XTRIM", "trunkline:s:{t}", "MAXLEN", "3")
+            return page
+
+        monkeypatch.setattr(hub.broker, "_page", read_and_trim)
+        assert await hub.broker.history("t", first) == (history.top, [], False)
 
 
 async def test_scripts_that_were_flushed_are_loaded_again(redis_server: RedisServer) -> None:

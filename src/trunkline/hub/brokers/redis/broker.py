@@ -25,6 +25,7 @@ __all__ = ["RedisBroker"]
 
 READ_TIMEOUT = 5.0
 LEASES_AT_ONCE = 500
+ENTRIES_AT_ONCE = 256
 
 
 class RedisBroker(Broker):
@@ -98,12 +99,22 @@ class RedisBroker(Broker):
         self._servers.of(key).listener.unsubscribe(key)
 
     async def history(self, topic: str, since: Position | None) -> History:
-        """What followed a position, read in one step."""
+        """What followed a position, read by pages, so that a long one holds nobody up."""
+        history = page = await self._page(topic, since)
+        while page.complete and page.entries and page.entries[-1].position.offset < history.top.offset:
+            page = await self._page(topic, page.entries[-1].position)
+            if not page.complete:
+                # What follows was trimmed while this was read.
+                return History(page.top, [], complete=False)
+            history.entries.extend(page.entries)
+        return history
+
+    async def _page(self, topic: str, since: Position | None) -> History:
         keys, fresh = _keys(topic), secrets.token_hex(8)
         epoch, offset = ("", 0) if since is None else since
 
         def arguments(run_id: str) -> Sequence[Any]:
-            return "EVALSHA", HISTORY.sha, 2, *keys, run_id, fresh, epoch, offset
+            return "EVALSHA", HISTORY.sha, 2, *keys, run_id, fresh, epoch, offset, ENTRIES_AT_ONCE
 
         answer = await self._call(topic, arguments, repeatable=True, timeout=READ_TIMEOUT)
         top = Position(answer[0].decode(), int(answer[1]))

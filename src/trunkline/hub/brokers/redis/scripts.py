@@ -63,7 +63,8 @@ return answer
 """
 )
 
-# KEYS: stream, meta. ARGV: run, fresh epoch, since's epoch, since's offset. Returns epoch, top, then id, fields, ...
+# KEYS: stream, meta. ARGV: run, fresh epoch, since's epoch and offset, how many at most. Returns epoch, top, 1 if what
+# follows can be told, and the envelopes.
 _HISTORY = (
     _EPOCH
     + f"""
@@ -76,8 +77,9 @@ if since == top then
   answer[3] = 1
   return answer
 end
-local entries = redis.call('XRANGE', KEYS[1], string.format('%.0f-0', since + 1), string.format('%.0f-0', top))
-if #entries ~= top - since then return answer end
+local first, last = string.format('%.0f-0', since + 1), string.format('%.0f-0', top)
+local entries = redis.call('XRANGE', KEYS[1], first, last, 'COUNT', ARGV[5])
+if not entries[1] or entries[1][1] ~= first then return answer end
 local now = redis.call('TIME')
 local fields = entries[1][2]
 if tonumber(now[1]) - tonumber(fields[4]) > seconds then return answer end
