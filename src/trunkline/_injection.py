@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, get_origin
 
 from trunkline.concurrency import is_async_callable, run_in_threadpool
 from trunkline.dependencies._arguments import BASES
-from trunkline.dependencies._markers import is_marker
+from trunkline.dependencies._markers import DependencyError, is_marker
 from trunkline.dependencies._plan import Plan, Recipe
 from trunkline.dependencies._signatures import EMPTY, Unresolved, described, parameters_of
 from trunkline.dependencies._solution import Solution
@@ -188,12 +188,18 @@ def guarded(
         path_names: The names of the path's parameters.
 
     Raises:
-        DependencyError: A dependency could not be solved on one of the protocols.
+        DependencyError: A dependency could not be solved on one of the protocols, or accepts WebSockets itself.
     """
     if not dependencies:
         return app
     names = frozenset(path_names)
     plans = {protocol: Plan(Recipe(None, tuple(dependencies), protocol, names)) for protocol in protocols}
+    for dependency in dependencies:
+        if getattr(dependency.call, "_accepts", False):
+            raise DependencyError(
+                f"{described(dependency.call)} waits for a first message, for which it accepts the connection, but "
+                "that is for the class or ASGI application behind it to do; write a function, a listener or a stream"
+            )
 
     async def guard(scope: Scope, receive: Receive, send: Send) -> None:
         plan = plans[scope["type"]].on(scope)

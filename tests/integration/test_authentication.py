@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.hub.redis_server import RedisServer
 
 APP = "tests.integration.authentication_app:app"
-COMMAND = "trunkline run {app} --host 127.0.0.1 --port {port}"
+COMMAND = "trunkline run {app} --host 127.0.0.1 --port {port} --log-level debug"
 NAMES = ("engine", "engine-without-the-line", "uvicorn-websockets-sansio", "hypercorn", "granian")
 ROWS = [Server(name="trunkline run", package="trunkline", command=COMMAND, app=APP)]
 ROWS += [dataclasses.replace(row, app=APP) for row in SERVERS if row.name in NAMES]

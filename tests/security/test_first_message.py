@@ -5,9 +5,11 @@ from typing import Annotated, Any
 
 import pytest
 
+from tests.asgi_call import CONNECT, disconnect, run, text, websocket_scope
 from tests.listeners.peers import Client, until
 from trunkline import App, Depends, WebSocket, WebSocketDisconnect
 from trunkline.dependencies import DependencyError
+from trunkline.endpoints import WebSocketEndpoint
 from trunkline.security import Authentication, BearerToken, FirstMessageToken, FirstOf, QueryToken
 from trunkline.security._first_message import LONGEST
 
@@ -145,6 +147,31 @@ def test_it_is_refused_on_an_http_route(source: Any) -> None:
     app = App()
     with pytest.raises(DependencyError, match=r"'connection' of .* is a WebSocket, which an HTTP route does not have"):
         app.get("/", dependencies=[Depends(source)])(lambda request: None)
+
+
+def test_it_serves_under_trio_too() -> None:
+    async def verify(token: str) -> str:
+        return token.upper()
+
+    authentication: Authentication[str] = Authentication(FirstMessageToken(), verify)
+    sent = run(application(authentication), websocket_scope(), CONNECT, text("abc"), disconnect(), backend="trio")
+    assert [message.get("text") for message in sent] == [None, "token ABC"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        FirstMessageToken(),
+        FirstOf(BearerToken(), FirstMessageToken()),
+        Authentication(FirstMessageToken(), str.upper),
+    ],
+)
+def test_it_is_refused_before_what_accepts_by_itself(source: Any) -> None:
+    class Endpoint(WebSocketEndpoint):
+        pass
+
+    with pytest.raises(DependencyError, match=r"waits for a first message, for which it accepts the connection"):
+        App().router.add_websocket_route("/", Endpoint, dependencies=[Depends(source)])
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan")])

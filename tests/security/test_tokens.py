@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
 
-from tests.asgi_call import CONNECT, Outcome, call, http_scope, text, websocket_scope
+from tests.asgi_call import CONNECT, Outcome, call, http_scope, run, text, websocket_scope
 from trunkline import App, Depends, HTTPConnection, WebSocket
 from trunkline.dependencies import DependencyError
 from trunkline.endpoints import WebSocketEndpoint
@@ -120,6 +120,12 @@ async def test_a_token_that_is_absent(source: Any, headers: dict[str, str], quer
     outcome = await over_websocket(source, headers, query_string=query, extensions={})
     assert outcome.types == ["close"]
     assert outcome.close == (3000, "Not authenticated")
+
+
+def test_sources_serve_under_trio_too() -> None:
+    source = FirstOf(BearerToken(), SubprotocolToken("feed.v1"), QueryToken())
+    (accept, message, _) = run(application(source), websocket_scope(query_string=b"token=abc"), CONNECT, backend="trio")
+    assert (accept["type"], json.loads(message["text"])["token"]) == ("websocket.accept", "abc")
 
 
 async def test_two_headers_are_none() -> None:

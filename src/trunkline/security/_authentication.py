@@ -171,6 +171,7 @@ class Authentication(Generic[P]):
         self._source = source
         self._verify = verify
         self._is_async = is_async_callable(verify)
+        self._accepts = source._accepts
         self.__signature__ = signature_for(source._connection_class)
 
     async def __call__(self, connection: HTTPConnection[Any]) -> AsyncIterator[P]:

@@ -36,7 +36,7 @@ class FirstMessageToken(TokenSource):
     """
 
     _connection_class = WebSocket
-    _always_finds = True
+    _accepts = True
 
     def __init__(self, seconds: float = 10.0, *, field: str | None = None) -> None:
         if not seconds > 0:

@@ -51,8 +51,9 @@ class TokenSource(ABC):
     challenge: str = "Bearer"
     # What it takes. One that only takes a `WebSocket` says so in its signature too, for the plan of an endpoint.
     _connection_class: type[HTTPConnection[Any]] = HTTPConnection
-    # Whether there is no going on to another source, because it waits for a token until it comes.
-    _always_finds: bool = False
+    # Whether it accepts the connection and waits there for a token: then there is no going on to another source, and
+    # none may stand before an application that has to accept.
+    _accepts: bool = False
 
     @abstractmethod
     async def find(self, connection: Any) -> str | None:
@@ -201,12 +202,12 @@ class FirstOf(TokenSource):
                 f"FirstOf takes sources of tokens, for example FirstOf(BearerToken(), CookieToken('session')), but got "
                 f"{given!r}"
             )
-        if any(source._always_finds for source in sources[:-1]):
+        if any(source._accepts for source in sources[:-1]):
             raise ValueError(
                 "FirstMessageToken waits until a token comes, so nothing is asked behind it: make it the last"
             )
         self._sources = sources
-        self._always_finds = sources[-1]._always_finds
+        self._accepts = sources[-1]._accepts
         self.challenge = ", ".join(dict.fromkeys(source.challenge for source in sources))
         self._connection_class = next(
             (source._connection_class for source in sources if source._connection_class is not HTTPConnection),
