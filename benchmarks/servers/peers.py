@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -244,7 +245,7 @@ def _get(peer: Peer) -> None:
 
 def versions(peers: Collection[Peer]) -> list[str]:
     """What of theirs is installed, as `name version`; ours by its commit."""
-    pip = {word.split("=")[0].split("[")[0].split(">")[0].lower() for peer in peers for word in peer.pip}
+    pip = {re.split("[=<>[]", word)[0].lower().replace("_", "-") for peer in peers for word in peer.pip}
     npm = {word.split("@")[0] for peer in peers for word in peer.npm}
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=HERE, check=False
@@ -252,7 +253,9 @@ def versions(peers: Collection[Peer]) -> list[str]:
     found = [f"trunkline {commit.stdout.strip() or '(no repository)'}", f"Python {sys.version.split()[0]}"]
     if PYTHON.exists():
         packages = json.loads(_call(PYTHON, "-m", "pip", "list", "--format", "json", "--disable-pip-version-check"))
-        found += [f"{package['name']} {package['version']}" for package in packages if package["name"].lower() in pip]
+        # The index takes hyphens and underscores for the same.
+        names = {package["name"].lower().replace("_", "-"): package for package in packages}
+        found += [f"{package['name']} {package['version']}" for name, package in names.items() if name in pip]
     if npm and shutil.which("node"):
         found.append(f"Node {_call('node', '--version').strip().removeprefix('v')}")
     for package in sorted(NODE.glob("node_modules/*/package.json")):
