@@ -124,7 +124,7 @@ def test_one_who_is_refused_after_accept(server: RunningServer) -> None:
 
 @pytest.mark.parametrize("kind", ["raw", "listener", "plain", "stream", "class"])
 def test_one_whose_authentication_expires(kind: str, server: RunningServer) -> None:
-    with feed(server, "?token=secret-0.2", path=f"/expiring/{kind}") as client:
+    with feed(server, "?token=secret-0.5", path=f"/expiring/{kind}") as client:
         assert closed_with(client) == (3000, "The authentication has expired")
 
 
@@ -209,7 +209,7 @@ def test_tokens_are_not_in_the_log(server: RunningServer) -> None:
     for query in ("?token=secret-eve", "?token=secret-anna&token=secret-bob"):
         with contextlib.suppress(InvalidStatus), feed(server, query):
             pass
-    with feed(server, "?token=secret-0.05", path="/expiring/raw") as client:
+    with feed(server, "?token=secret-0.5", path="/expiring/raw") as client:
         closed_with(client)
     _, body, _ = get(server, "/ticket", "POST", Authorization="Bearer secret-anna")
     with feed(server, f"?ticket={body['ticket']}", path="/ticket") as client:

@@ -32,7 +32,20 @@ from trunkline.security._authentication import expiry_of
 pytestmark = pytest.mark.anyio
 
 EXPIRED = (3000, "The authentication has expired")
-SOON = 0.02
+
+
+class Clock:
+    """The time of day, which stands still until it is set, and is looked at often."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = time.time()
+        monkeypatch.setattr(time, "time", lambda: self.now)
+        monkeypatch.setattr(trunkline.security._authentication, "LONG", 0.001)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
 
 
 @dataclass
@@ -215,10 +228,11 @@ def test_what_is_no_point_of_time(expires_at: Any) -> None:
 
 
 @pytest.mark.parametrize("path", ["/raw", "/renewing", "/listener", "/waiting", "/stream", "/class"])
-async def test_a_principal_that_expires_closes_its_connection(path: str, client: Client) -> None:
+async def test_a_principal_that_expires_closes_its_connection(path: str, client: Client, clock: Clock) -> None:
     """While the endpoint waits for a message, and nobody does anything."""
     app = application()
-    await client.open(app, f"{path}?token=anna:{SOON}")
+    await client.open(app, f"{path}?token=anna:1000")
+    clock.now += 1001
     await until(lambda: client.close is not None)
     assert client.close == EXPIRED
     await client.end()
@@ -226,15 +240,16 @@ async def test_a_principal_that_expires_closes_its_connection(path: str, client:
     assert app.seen == {"/raw": [EXPIRED], "/class": [3000]}.get(path, [])  # type: ignore[attr-defined]
 
 
-async def test_a_principal_that_expires_before_accept_is_refused(client: Client) -> None:
+async def test_a_principal_that_expires_before_accept_is_refused(client: Client, clock: Clock) -> None:
     app = App()
 
     @app.websocket("/")
     async def endpoint(websocket: WebSocket, user: Known) -> None:
-        await websocket.wait_closed() if websocket.closed else await until(lambda: websocket.closed)
+        clock.now += 1001
+        await until(lambda: websocket.closed)
         await websocket.accept()
 
-    await client.open(app, f"/?token=anna:{SOON}")
+    await client.open(app, "/?token=anna:1000")
     assert isinstance(await client.end(), WebSocketDisconnect | None)
     if isinstance(client, AsgiClient):
         assert client.peer.sent == [{"type": "websocket.close", "code": 3000, "reason": EXPIRED[1]}]
@@ -271,18 +286,14 @@ async def test_a_request_needs_no_timer() -> None:
     assert timers() == []
 
 
-async def test_a_long_time_is_looked_at_on_the_way(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_long_time_is_looked_at_on_the_way(client: Client, clock: Clock) -> None:
     """The time of day may be set meanwhile, in either direction."""
-    monkeypatch.setattr(trunkline.security._authentication, "LONG", 0.001)
-    now = time.time()
-    clock = [now]
-    monkeypatch.setattr(time, "time", lambda: clock[0])
     await client.open(application(), "/raw?token=anna:100000")
     before = timers()
     await until(lambda: timers() != before)
     client.says("still open")
     await client.hears("anna: still open")
-    clock[0] = now + 100001
+    clock.now += 100001
     await until(lambda: client.close is not None)
     assert client.close == EXPIRED
     await client.end()
@@ -292,7 +303,7 @@ async def test_a_long_time_is_looked_at_on_the_way(client: Client, monkeypatch: 
 
 
 @pytest.mark.parametrize("path", ["/renewing", "/waiting"])
-async def test_a_principal_is_renewed_in_place(path: str, client: Client) -> None:
+async def test_a_principal_is_renewed_in_place(path: str, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     await client.open(application(), f"{path}?token=anna:1000")
     (first,) = timers()
     client.says("bob:2000")
@@ -303,7 +314,10 @@ async def test_a_principal_is_renewed_in_place(path: str, client: Client) -> Non
     client.says("carol")
     await client.hears("bob", "carol")
     assert timers() == []
-    client.says(f"dave:{SOON}")
+    clock = Clock(monkeypatch)
+    client.says("dave:1000")
+    await client.hears("bob", "carol", "dave")
+    clock.now += 1001
     await until(lambda: client.close is not None)
     assert client.close == EXPIRED
     await client.end()
