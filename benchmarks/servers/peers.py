@@ -111,6 +111,13 @@ def _program(name: str) -> tuple[str | Path, ...]:
 PEERS = (
     Peer("trunkline", "**trunkline**", uvicorn("trunkline_app:app", ENGINE), TRUNKLINE, ours=True),
     Peer(
+        "trunkline-listener",
+        "**trunkline**, listener",
+        uvicorn("listener_app:app", ENGINE),
+        TRUNKLINE,
+        ours=True,
+    ),
+    Peer(
         "trunkline-starlette",
         "Starlette on trunkline's engine",
         uvicorn("starlette_app:app", ENGINE),

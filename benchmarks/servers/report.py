@@ -155,7 +155,7 @@ def _panel(results: Results, key: tuple[str, str], top: int) -> tuple[list[str],
         kind = "ours" if peer.ours else "base" if peer.name == BASELINE else "peer"
         width, low, high = (min(max(1.0, part * scale), _BARS + _BEYOND) for part in spread)
         out += [
-            f'<text x="{_LABELS - 8}" y="{y + 13}" text-anchor="end">{escape(peer.title.strip("*"))}</text>',
+            f'<text x="{_LABELS - 8}" y="{y + 13}" text-anchor="end">{escape(peer.title.replace("*", ""))}</text>',
             f'<rect class="{kind}" x="{_LABELS}" y="{y}" width="{width:.1f}" height="{_ROW - 4}" rx="2"/>',
             f'<path class="spread" d="M{_LABELS + low:.1f} {y + 8}H{_LABELS + high:.1f}"/>',
             f'<text x="{_LABELS + high + 8:.1f}" y="{y + 13}">{spread.median:.1f}x</text>',

@@ -69,6 +69,29 @@ async def tasks(websocket: WebSocket) -> None:
             await websocket.send_json({"got": len(message)})
 
 
+@app.listener("/listener")
+def listener(message: bytes) -> bytes:
+    return message
+
+
+@app.listener("/waiting")
+class Waiting:
+    """Waits for some of its messages, and at its end."""
+
+    async def on_message(self, message: bytes) -> bytes:
+        if len(message) % 2:
+            await asyncio.sleep(0.01)
+        return message
+
+    async def on_disconnect(self, close_code: int) -> None:
+        await asyncio.sleep(0.01)
+
+
+@app.listener("/failing")
+def failing(message: bytes) -> bytes:
+    raise Crash
+
+
 @app.websocket("/busy")
 async def busy(websocket: WebSocket) -> None:
     """Looks at nothing for a while, and at the end only then."""

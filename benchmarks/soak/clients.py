@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["BEHAVIOURS", "Client"]
 
 PATIENCE = 30.0  # the server ends every connection long before
-ENDPOINTS = ("echo", "asgi", "tasks", "busy", "flood", "crash", "close")
-ECHOING = ("echo", "asgi")
+ENDPOINTS = ("echo", "asgi", "tasks", "listener", "waiting", "failing", "busy", "flood", "crash", "close")
+ECHOING = ("echo", "asgi", "listener", "waiting")
 GOODBYE = client_frame(CLOSE, (1000).to_bytes(2))
 
 

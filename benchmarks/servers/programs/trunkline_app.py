@@ -1,12 +1,9 @@
-"""The echo of starlette_app.py with other import lines: a default App, with every check and limit that it has.
-
-`/listener` is the same echo as a function that is called for each message.
-"""
+"""The echo of starlette_app.py with other import lines: a default App, with every check and limit that it has."""
 
 from __future__ import annotations
 
 from trunkline import App, Hub, WebSocket, WebSocketDisconnect
-from trunkline.routing import ListenerRoute, WebSocketRoute
+from trunkline.routing import WebSocketRoute
 
 
 async def text(websocket: WebSocket) -> None:
@@ -37,15 +34,10 @@ async def room(websocket: WebSocket) -> None:
             await topic.publish(message)
 
 
-def listener(message: str) -> str:
-    return message
-
-
 app = App(
     routes=[
         WebSocketRoute("/text", text),
         WebSocketRoute("/binary", binary),
         WebSocketRoute("/room", room),
-        ListenerRoute("/listener", listener),
     ]
 )
