@@ -14,6 +14,7 @@ import pytest
 from tests.engine.client_frames import text
 from tests.engine.heads import raw_request
 from tests.engine.memory import Peer, Records, run, settle
+from trunkline.engine import EngineSettings, WebSocketProtocol
 from trunkline.engine.calls import TASK_NAME
 
 if TYPE_CHECKING:
@@ -163,6 +164,28 @@ def test_the_connection_ends_with_a_call_that_does_not_leave_it_open() -> None:
         assert app.log == ["left"]
         assert peer.transport.eof
         assert not peer.protocol._connection.detached
+
+    run(test())
+
+
+def test_reading_goes_on_where_a_call_has_taken_the_last_message() -> None:
+    class Last(Echo):
+        def come(self) -> None:
+            if self.line.take() is not None:
+                self.line.resume(self.again())
+
+    class Narrow(WebSocketProtocol):
+        settings = EngineSettings(inbound_messages=1)
+
+    async def test() -> None:
+        peer, _ = await opened(Last(), protocol=Narrow)
+        paused = []
+        peer.transport.pause_reading = lambda: paused.append(True)
+        peer.transport.resume_reading = lambda: paused.append(False)
+        peer.send(text("a"), text("b"))
+        await asyncio.sleep(1.1)
+        await asyncio.sleep(1.1)
+        assert paused == [True, False]
 
     run(test())
 

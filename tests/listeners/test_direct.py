@@ -83,6 +83,21 @@ async def test_reading_pauses_while_the_client_does_not_read(line_client: LineCl
     assert line_client.peer.transport.reading
 
 
+@pytest.mark.parametrize("number", [65, 66, 67])
+async def test_reading_goes_on_where_the_last_answer_of_all_had_to_wait(line_client: LineClient, number: int) -> None:
+    def listener(message: str) -> str:
+        return message * 40_000  # of which two are more than is welcome
+
+    await line_client.open(listening(listener))
+    transport = line_client.peer.transport
+    line_client.peer.stalls()
+    line_client.peer.at_once(*"x" * number)
+    assert not transport.reading
+    line_client.peer.resumes()
+    await until(lambda: len(line_client.got) == number)
+    await until(lambda: transport.reading)
+
+
 async def test_more_than_the_high_water_mark_from_one_read(line_client: LineClient) -> None:
     def listener(message: str) -> str:
         return message * 40_000

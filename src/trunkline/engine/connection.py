@@ -289,6 +289,8 @@ class Connection(Outbound, asyncio.BufferedProtocol):
     def detach(self, callback: Callable[[], None]) -> None:
         """Stay open although the application's call returns, and call back when it is to go on (`resume`)."""
         self.detached = True
+        if not self.unread:
+            self._ask_for_more()  # which nobody else may: the last message may have been taken by the call
         self.on_message(callback)
 
     def on_close(self, callback: Callable[[CloseInfo], None]) -> None:
