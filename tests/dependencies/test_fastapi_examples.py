@@ -1,181 +1,81 @@
-# mypy: disable-error-code="untyped-decorator"
 """The WebSocket examples of FastAPI's documentation, with only their imports changed: the same conversations.
 
-Each program is written once, below, as FastAPI's user writes it, and is given the names that it imports: FastAPI's for
-one application, ours for the other. Every conversation goes through both, each with the test client that it has.
+Every conversation goes through both frameworks: in memory, each with the test client that it has; and on a server,
+FastAPI on uvicorn, ours there too and on our engine. What a client hears is equal: messages, close codes, statuses.
 """
 
-from collections.abc import Callable, Iterator
-from types import SimpleNamespace
-from typing import Annotated, Any
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
-import fastapi
+import httpx2
 import pytest
-import starlette.testclient
 import starlette.websockets
+import websockets.sync.client
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 import trunkline
-import trunkline.testclient
+from tests.contracts.servers import SERVERS, Server, serve
+from tests.dependencies.fastapi_programs import OURS, PROGRAMS, THEIRS
 
-THEIRS = SimpleNamespace(
-    **{name: getattr(fastapi, name) for name in fastapi.__dir__()},
-    App=fastapi.FastAPI,
-    TestClient=starlette.testclient.TestClient,
-)
-OURS = SimpleNamespace(
-    **{name: getattr(trunkline, name) for name in trunkline.__all__}, TestClient=trunkline.testclient.TestClient
-)
+SECONDS = 10
 ENDED = (starlette.websockets.WebSocketDisconnect, trunkline.WebSocketDisconnect)
 
 
-def simple(f: Any) -> Any:
-    app = f.App()
+class RefusedError(Exception):
+    """A server has answered a handshake with another status than 101."""
 
-    @app.websocket("/ws")
-    async def websocket_endpoint(websocket: f.WebSocket) -> None:
-        await websocket.accept()
-        while True:
-            data = await websocket.receive_text()
-            await websocket.send_text(f"Message text was: {data}")
-
-    return app
+    def __init__(self, status: int, body: bytes, headers: Any) -> None:
+        self.status_code = status
+        self.body = body
+        self.headers = headers
 
 
-def with_parameters(f: Any) -> Any:
-    """Path, query and cookie parameters, and a dependency that may refuse: in both styles."""
-    app = f.App()
+class Socket:
+    """A connection over a real socket, as a test client has it."""
 
-    async def annotated_cookie_or_token(
-        websocket: f.WebSocket,
-        session: Annotated[str | None, f.Cookie()] = None,
-        token: Annotated[str | None, f.Query()] = None,
-    ) -> Any:
-        if session is None and token is None:
-            raise f.WebSocketException(code=f.status.WS_1008_POLICY_VIOLATION)
-        return session or token
+    def __init__(self, connection: websockets.sync.client.ClientConnection) -> None:
+        assert connection.response is not None
+        self.connection = connection
+        self.accepted_subprotocol = connection.subprotocol
+        self.extra_headers = [(name.lower(), value) for name, value in connection.response.headers.raw_items()]
 
-    async def default_cookie_or_token(
-        websocket: f.WebSocket, session: str | None = f.Cookie(default=None), token: str | None = f.Query(default=None)
-    ) -> Any:
-        return await annotated_cookie_or_token(websocket, session, token)
+    def send_text(self, data: str) -> None:
+        self.connection.send(data)
 
-    async def talk(websocket: Any, item_id: Any, q: Any, cookie_or_token: Any) -> None:
-        await websocket.accept()
-        while True:
-            data = await websocket.receive_text()
-            await websocket.send_text(f"Session cookie or query token value is: {cookie_or_token}")
-            if q is not None:
-                await websocket.send_text(f"Query parameter q is: {q}")
-            await websocket.send_text(f"Message text was: {data}, for item ID: {item_id}")
+    def send_bytes(self, data: bytes) -> None:
+        self.connection.send(data)
 
-    @app.websocket("/annotated/{item_id}/ws")
-    async def annotated_endpoint(
-        *,
-        websocket: f.WebSocket,
-        item_id: str,
-        q: int | None = None,
-        cookie_or_token: Annotated[str, f.Depends(annotated_cookie_or_token)],
-    ) -> None:
-        await talk(websocket, item_id, q, cookie_or_token)
-
-    @app.websocket("/default/{item_id}/ws")
-    async def default_endpoint(
-        websocket: f.WebSocket,
-        item_id: str,
-        q: int | None = None,
-        cookie_or_token: str = f.Depends(default_cookie_or_token),
-    ) -> None:
-        await talk(websocket, item_id, q, cookie_or_token)
-
-    return app
-
-
-def with_clients(f: Any) -> Any:
-    """Disconnections and multiple clients."""
-    app = f.App()
-
-    class ConnectionManager:
-        def __init__(self) -> None:
-            self.active_connections: list[Any] = []
-
-        async def connect(self, websocket: Any) -> None:
-            await websocket.accept()
-            self.active_connections.append(websocket)
-
-        def disconnect(self, websocket: Any) -> None:
-            self.active_connections.remove(websocket)
-
-        async def broadcast(self, message: str) -> None:
-            for connection in self.active_connections:
-                await connection.send_text(message)
-
-    manager = ConnectionManager()
-
-    @app.websocket("/ws/{client_id}")
-    async def websocket_endpoint(websocket: f.WebSocket, client_id: int) -> None:
-        await manager.connect(websocket)
+    def receive(self) -> Any:
         try:
-            while True:
-                data = await websocket.receive_text()
-                await manager.broadcast(f"Client #{client_id} says: {data}")
-        except f.WebSocketDisconnect:
-            manager.disconnect(websocket)
-            await manager.broadcast(f"Client #{client_id} left the chat")
-
-    return app
+            data = self.connection.recv(SECONDS)
+        except ConnectionClosed:
+            code, reason = self.connection.close_code, self.connection.close_reason
+            return {"type": "websocket.close", "code": code, "reason": reason}
+        return {"type": "websocket.send", "text" if isinstance(data, str) else "bytes": data}
 
 
-def with_everything(f: Any) -> Any:
-    """Headers, nested dependencies with `yield`, exceptions, dependencies of routers, HTTP beside WebSockets."""
-    log: list[str] = []
+class SocketClient:
+    """A client of a real server, as a test client is one."""
 
-    async def get_session() -> Any:
-        log.append("open")
+    def __init__(self, host: str, name: str) -> None:
+        self.address = f"{host}/{name}"
+
+    @contextmanager
+    def websocket_connect(self, path: str, headers: Any = None, subprotocols: Any = None) -> Iterator[Socket]:
+        pairs = headers.multi_items() if headers else None
+        options: dict[str, Any] = {"additional_headers": pairs, "subprotocols": subprotocols, "proxy": None}
         try:
-            yield "session"
-        except Exception as error:
-            log.append(f"rolled back after {type(error).__name__}")
-            raise
-        finally:
-            log.append("closed")
+            connection = websockets.sync.client.connect(f"ws://{self.address}{path}", **options)
+        except InvalidStatus as exc:
+            response = exc.response
+            raise RefusedError(response.status_code, bytes(response.body or b""), response.headers) from None
+        with connection:
+            yield Socket(connection)
 
-    def get_user(session: Annotated[str, f.Depends(get_session)], x_token: Annotated[str, f.Header()]) -> str:
-        if x_token == "wrong":
-            raise f.WebSocketException(code=4401, reason="wrong token")
-        return f"{x_token} by {session}"
-
-    async def verify(x_key: Annotated[list[int] | None, f.Header()] = None) -> None:
-        if x_key and 13 in x_key:
-            raise f.HTTPException(status_code=403, detail="unlucky")
-
-    router = (f.APIRouter if f is THEIRS else f.Router)()
-
-    @router.websocket("/talk/{room}")
-    async def talk(websocket: f.WebSocket, room: str, user: Annotated[str, f.Depends(get_user)], n: int = 1) -> None:
-        await websocket.accept()
-        for _ in range(n):
-            await websocket.send_json({"room": room, "user": user, "heard": await websocket.receive_json()})
-        await websocket.close(4000, "enough")
-
-    @router.get("/log")
-    def read() -> Any:
-        return log
-
-    @router.get("/users/{user_id}")
-    async def user(user_id: int, user: Annotated[str, f.Depends(get_user)]) -> Any:
-        return {"id": user_id, "user": user}
-
-    app = f.App()
-    app.include_router(router, prefix="/v1", dependencies=[f.Depends(verify)])
-    return app
-
-
-PROGRAMS: dict[str, Callable[[Any], Any]] = {
-    "simple": simple,
-    "parameters": with_parameters,
-    "clients": with_clients,
-    "everything": with_everything,
-}
+    def get(self, path: str, **options: Any) -> Any:
+        return httpx2.get(f"http://{self.address}{path}", timeout=SECONDS, **options)
 
 
 class Conversation:
@@ -185,22 +85,43 @@ class Conversation:
         self.client = client
         self.heard: list[Any] = []
 
-    def talk(self, path: str, *messages: str, hears: int = 0, **options: Any) -> None:
+    def hear(self, websocket: Any) -> None:
+        """The next message, or the end."""
+        message = websocket.receive()
+        if message["type"] == "websocket.close":
+            self.heard.append(("ended", message["code"], message["reason"] or ""))
+        else:
+            self.heard.append(message.get("bytes") if message.get("text") is None else message["text"])
+
+    def talk(
+        self, path: str, *messages: str | bytes, hears: int = 0, headers: Any = None, subprotocols: Any = None
+    ) -> None:
         """Connect, say each message and hear as many answers to it, then leave or hear the end."""
         try:
-            with self.client.websocket_connect(path, **options) as websocket:
+            given = httpx2.Headers(headers)
+            with self.client.websocket_connect(path, headers=given, subprotocols=subprotocols) as websocket:
+                self.heard.append(websocket.accepted_subprotocol)
                 for message in messages:
-                    websocket.send_text(message)
-                    self.heard.extend(websocket.receive_text() for _ in range(hears))
+                    (websocket.send_text if isinstance(message, str) else websocket.send_bytes)(message)
+                    for _ in range(hears):
+                        self.hear(websocket)
                 if not hears:
-                    websocket.receive_text()
-        except ENDED as ended:
-            status = getattr(ended, "status_code", None)
-            self.heard.append(("refused", status) if status else ("ended", ended.code, ended.reason))
+                    self.hear(websocket)
+        except (*ENDED, RefusedError) as ended:
+            self.heard.append(refusal(ended))
 
     def get(self, path: str, **options: Any) -> None:
         answer = self.client.get(path, **options)
-        self.heard.append((answer.status_code, answer.json()))
+        self.heard.append((answer.status_code, answer.text))
+
+
+def refusal(ended: Any) -> Any:
+    """How a handshake was refused: by a response, or by a close, which a test client sees as one."""
+    if not hasattr(ended, "status_code"):
+        return "closed", ended.code
+    body = bytes(getattr(ended, "body", b"") or getattr(ended, "content", b""))
+    # Other words are a server's own, or those of an exception: FastAPI's in JSON, ours as text.
+    return "refused", ended.status_code, body if ended.status_code == 418 else b"", ended.headers.get("x-error")
 
 
 def simple_talk(c: Conversation) -> None:
@@ -213,38 +134,88 @@ def parameters(c: Conversation) -> None:
         c.talk(f"/{style}/foo/ws?token=some-token", "hello", hears=2)
         c.talk(f"/{style}/foo/ws?token=t&q=7", "hello", "again", hears=3, headers={"cookie": "session=x"})
         c.talk(f"/{style}/foo/ws", "hello")
+        c.talk(f"/{style}/foo/ws?token=t&q=x", "hello")
 
 
 def clients(c: Conversation) -> None:
     with c.client.websocket_connect("/ws/1") as one:
         with c.client.websocket_connect("/ws/2") as two:
             one.send_text("Hello")
-            c.heard += [one.receive_text(), two.receive_text()]
+            c.hear(one)
+            c.hear(two)
             two.send_text("Hi")
-            c.heard += [one.receive_text(), two.receive_text()]
-        c.heard.append(one.receive_text())
+            c.hear(one)
+            c.hear(two)
+        c.hear(one)
 
 
 def everything(c: Conversation) -> None:
     c.talk("/v1/talk/blue?n=2", "1", '{"a":2}', hears=1, headers={"x-token": "anna"})
     c.talk("/v1/talk/blue?n=0", headers={"x-token": "anna"})
     c.talk("/v1/talk/blue?n=0", headers={"x-token": "wrong"})
-    c.get("/v1/log")
+    c.talk("/v1/talk/blue", headers={"x-token": "anna", "x-key": "13"})
     c.get("/v1/users/7", headers={"x-token": "anna"})
     c.get("/v1/users/seven", headers={"x-token": "anna", "x-key": "eight"})
     c.get("/v1/users/7")
     c.get("/v1/log")
 
 
-@pytest.mark.parametrize(
-    ("program", "says"),
-    [("simple", simple_talk), ("parameters", parameters), ("clients", clients), ("everything", everything)],
-)
-def test_the_same_conversation(program: str, says: Any) -> None:
+def page(c: Conversation) -> None:
+    c.get("/")
+    c.talk("/ws")
+    c.talk("/ws", hears=0)
+    c.talk("/binary", b"", b"\x00\xff", hears=1, subprotocols=["text", "binary"])
+    c.talk("/binary-json", '{"ä": 1}'.encode(), b"[]", hears=1)
+
+
+def kinds(c: Conversation) -> None:
+    c.talk("/items/7")
+    c.talk("/items/7?item-query=abc&size=2.5&short=on&many=x&many=y")
+    for invalid in ("/items/0", "/items/x", "/items/7?item-query=ab", "/items/7?item-query=ABC", "/items/7?size=10.5"):
+        c.talk(invalid)
+    for query in ("", "limit=10&tags=a&tags=b&order_by=updated_at", "limit=0", "other=1"):
+        c.talk(f"/filtered?{query}")
+    c.talk("/headers", headers=[("x-token", "a"), ("x-token", "b"), ("strange_header", "s"), ("user-agent", "u")])
+    c.talk("/headers")
+    c.talk("/common-headers", headers=[("save-data", "on"), ("x-tag", "1"), ("x-tag", "2")])
+    c.talk("/common-headers", headers={"save-data": "maybe"})
+    c.talk("/common-headers")
+    c.talk("/cookies", headers={"cookie": "session_id=1; fatebook_tracker=two; ads_id=three"})
+    c.talk("/cookies", headers={"cookie": "ads_id=three"})
+    c.talk("/files/a/b.txt")
+    c.talk("/connection?a=1&b=two", headers={"cookie": "c=3"})
+    c.talk("/nowhere")
+
+
+def refusals(c: Conversation) -> None:
+    for what in ("http", "websocket", "unicorn"):
+        c.talk(f"/before/{what}")
+    for what in ("websocket", "unicorn"):
+        c.talk(f"/after/{what}", "go on")
+    c.talk("/close/4000")
+    c.talk("/close/1001")
+    c.talk("/close/4000?early=1")
+    c.talk("/close/many?early=perhaps")
+    c.talk("/deny")
+
+
+CONVERSATIONS = {
+    "simple": simple_talk,
+    "parameters": parameters,
+    "clients": clients,
+    "everything": everything,
+    "page": page,
+    "kinds": kinds,
+    "refusals": refusals,
+}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_the_same_conversation(program: str) -> None:
     def heard(names: Any) -> list[Any]:
         with names.TestClient(PROGRAMS[program](names)) as client:
             conversation = Conversation(client)
-            says(conversation)
+            CONVERSATIONS[program](conversation)
         return conversation.heard
 
     ours, theirs = heard(OURS), heard(THEIRS)
@@ -252,30 +223,67 @@ def test_the_same_conversation(program: str, says: Any) -> None:
     assert len(ours) >= 2
 
 
-@pytest.mark.parametrize("path", ["/annotated/foo/ws?token=t&q=x", "/default/foo/ws?token=t&q=x"])
-def test_invalid_parameters_are_refused_with_the_same_code(path: str) -> None:
-    """FastAPI gives the errors as the reason, which no client ever sees: the handshake is answered with 403."""
-
-    def code(names: Any) -> int:
-        client = names.TestClient(with_parameters(names))
-        with pytest.raises(ENDED) as caught, client.websocket_connect(path):
-            pass
-        return int(caught.value.code)  # type: ignore[attr-defined]
-
-    assert code(OURS) == code(THEIRS) == 1008
+def row(name: str, app: str) -> Server:
+    (found,) = (server for server in SERVERS if server.name == name)
+    return dataclasses.replace(found, app=f"tests.dependencies.fastapi_programs:{app}")
 
 
-def test_a_denial_is_a_response_in_both() -> None:
-    def denied(names: Any) -> Any:
-        client = names.TestClient(with_everything(names))
-        with (
-            pytest.raises(ENDED) as caught,
-            client.websocket_connect("/v1/talk/blue", headers={"x-token": "anna", "x-key": "13"}),
-        ):
-            pass
-        return caught.value.status_code  # type: ignore[attr-defined]
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where FastAPI serves the programs."""
+    with serve(row("uvicorn-websockets-sansio", "theirs"), tmp_path_factory.mktemp("theirs")) as server:
+        yield server.host
 
-    assert denied(OURS) == denied(THEIRS) == 403
+
+@pytest.fixture(scope="module", params=["engine", "uvicorn-websockets-sansio"])
+def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where we serve them."""
+    with serve(row(request.param, "ours"), tmp_path_factory.mktemp("ours")) as server:
+        yield server.host
+
+
+def heard_at(host: str, program: str, says: Any) -> list[Any]:
+    conversation = Conversation(SocketClient(host, program))
+    says(conversation)
+    return conversation.heard
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_the_same_conversation_on_a_server(reference: str, host: str, program: str) -> None:
+    says = CONVERSATIONS[program]
+    assert heard_at(host, program, says) == heard_at(reference, program, says)
+
+
+# Where we differ, because FastAPI sends what is not allowed or nothing at all: `docs/differences.md`.
+
+DEVIATIONS: dict[tuple[str, tuple[str | bytes, ...]], tuple[Any, Any]] = {
+    ("/before/other", ()): (("refused", 500, b"", None), ("refused", 500, b"", None)),
+    ("/after/other", ("go on",)): (("ended", 1011, ""), ("ended", 1006, "")),
+    ("/after/http", ("go on",)): (("ended", 1008, "Item not found"), ("ended", 1006, "")),
+    ("/json", ("{",)): (("ended", 1007, "the message is not valid JSON"), ("ended", 1006, "")),
+    ("/json", (b"{}",)): (("ended", 1003, "a text message was expected"), ("ended", 1006, "")),
+    ("/json", ("{}",)): ("{}", "{}"),
+}
+
+
+@pytest.mark.parametrize(("path", "messages"), DEVIATIONS)
+def test_where_the_reference_fails(reference: str, host: str, path: str, messages: Any) -> None:
+    def says(c: Conversation) -> None:
+        c.talk(path, *messages)
+
+    last = (heard_at(host, "refusals", says)[-1], heard_at(reference, "refusals", says)[-1])
+    assert last == DEVIATIONS[path, messages]
+
+
+def test_an_endpoint_that_returns(reference: str, host: str) -> None:
+    def says(c: Conversation) -> None:
+        with c.client.websocket_connect("/json") as websocket:
+            websocket.send_text("{}")
+            c.hear(websocket)
+            c.hear(websocket)
+
+    assert heard_at(host, "refusals", says) == ["{}", ("ended", 1000, "")]
+    assert heard_at(reference, "refusals", says) == ["{}", ("ended", 1006, "")]
 
 
 def test_the_two_are_different_frameworks() -> None:
