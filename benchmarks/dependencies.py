@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CONNECTIONS = 300
+GOAL = 1.0
 SCOPE: dict[str, Any] = {
     "type": "websocket",
     "path": "/rooms/blue",
@@ -164,7 +165,7 @@ def main() -> None:
     with asyncio.Runner() as runner:
         for name, make in cases:
             ours, theirs = (application(f, make) for f in (trunkline, THEIRS))
-            compare(name, partial(measured, runner, ours), partial(measured, runner, theirs))
+            compare(name, partial(measured, runner, ours), partial(measured, runner, theirs), GOAL)
 
 
 if __name__ == "__main__":

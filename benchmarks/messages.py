@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from benchmarks.paired import verdict
 from benchmarks.servers.cases import Case
 from benchmarks.servers.measure import measure
 from benchmarks.servers.peers import ENGINE, TRUNKLINE, UVICORN, Missing, Peer, install, uvicorn
@@ -53,6 +54,8 @@ ROWS = (
     Row("FastAPI, receive_json and pydantic", FASTAPI, "/pydantic"),
     Row("trunkline, pydantic", OURS, "/pydantic", 3.0),
     Row("trunkline, msgspec", OURS, "/msgspec", 6.0),
+    Row("trunkline, listener, pydantic", OURS, "/listener/pydantic", 3.0),
+    Row("trunkline, listener, msgspec", OURS, "/listener/msgspec", 6.0),
     Row("trunkline, msgspec, MessagePack", OURS, "/msgpack", payload="msgpack"),
     Row("trunkline, the text as it is", OURS, "/text"),
 )
@@ -92,10 +95,10 @@ def _print(rounds: list[Figures]) -> None:
             rates = [one[row.title, window]["per_second"] for one in rounds]
             ratios = [rate / one[ROWS[0].title, window]["per_second"] for rate, one in zip(rates, rounds, strict=True)]
             cpu = statistics.median(one[row.title, window]["cpu_us"] for one in rounds)
-            goal = f"   goal: {row.goal:g}x" if row.goal else ""
+            ratio = statistics.median(ratios)
             print(
                 f"  {row.title:36}{statistics.median(rates):>15.0f}{cpu:>12.1f}"
-                f"   {statistics.median(ratios):.2f}x ({min(ratios):.2f} to {max(ratios):.2f}){goal}"
+                f"   {ratio:.2f}x ({min(ratios):.2f} to {max(ratios):.2f}){verdict(ratio, row.goal)}"
             )
 
 

@@ -61,10 +61,17 @@ async def structs(websocket: WebSocket) -> None:
         await websocket.send_message(message)
 
 
-@app.websocket("/msgpack")
-async def msgpack(websocket: WebSocket) -> None:
-    websocket.message_settings = MessageSettings(codec="msgpack")
-    await structs(websocket)
+app.add_websocket_route("/msgpack", structs, "msgpack", messages=MessageSettings(codec="msgpack"))
+
+
+@app.listener("/listener/pydantic")
+def model(message: Join | Say | Leave) -> Join | Say | Leave:
+    return message
+
+
+@app.listener("/listener/msgspec")
+def struct(message: JoinStruct | SayStruct | LeaveStruct) -> JoinStruct | SayStruct | LeaveStruct:
+    return message
 
 
 @app.websocket("/text")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from trunkline.messages import ErrorDetail, InvalidMessage, codec_for, encode
+from trunkline.messages import ErrorDetail, InvalidMessage, codec_for
+from trunkline.messages._codecs import frames_in
 from trunkline.messages._shape import members
 from trunkline.status import WS_1003_UNSUPPORTED_DATA
 
@@ -98,8 +99,4 @@ def frame_of(value: object, codec: str) -> str | bytes:
     Raises:
         CodecError: The codec cannot encode it.
     """
-    if isinstance(value, str | bytes):
-        return value
-    if isinstance(value, bytearray | memoryview):
-        return bytes(value)
-    return encode(value, codec)
+    return frames_in(codec)[type(value)](value)

@@ -11,7 +11,7 @@ from trunkline.messages._pydantic import PydanticJson, is_model
 from trunkline.messages._shape import classes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from typing_extensions import TypeForm
 
@@ -61,7 +61,7 @@ def register_codec(name: str, make: Callable[[Any], Codec[Any]]) -> None:
         name: How it is called in `MessageSettings` and `codec_for`.
         make: Takes a type of messages, and returns the `Codec` for it or raises `CodecError`. It is asked once for each
             type: for those that are received, the classes of values that are sent, and `ErrorMessage`. It replaces
-            what was registered under this name before.
+            what was registered under this name before; connections that are open keep that.
 
     Raises:
         ValueError: The name is that of a codec of ours.
@@ -70,6 +70,7 @@ def register_codec(name: str, make: Callable[[Any], Codec[Any]]) -> None:
         raise ValueError(f"expected a name that no codec of trunkline has, but got {name!r}")
     _MAKERS[name] = make
     _made.cache_clear()
+    frames_in.cache_clear()
 
 
 def codec_for(type_: TypeForm[T], name: str = "json") -> Codec[T]:
@@ -109,6 +110,42 @@ def encode(value: object, codec: str = "json") -> str | bytes:
     """
     data: str | bytes = _made(codec, type(value)).encode(value)
     return data
+
+
+def _as_it_is(value: str | bytes) -> str | bytes:
+    return value
+
+
+class _Frames(dict[type, "Callable[[Any], str | bytes]"]):
+    """What makes a frame of a value, by the class of the value; found out at the first of each class.
+
+    By the class and not by `isinstance`, because no value has many classes, and each that it has not costs most.
+    """
+
+    def __init__(self, codec: str) -> None:
+        self._codec = codec
+
+    def __missing__(self, class_: type) -> Callable[[Any], str | bytes]:
+        make: Callable[[Any], str | bytes]
+        if issubclass(class_, (str, bytes)):
+            make = _as_it_is
+        elif issubclass(class_, (bytearray, memoryview)):
+            make = bytes
+        else:
+            make = _made(self._codec, class_).encode
+        if len(self) < _KEPT:
+            self[class_] = make
+        return make
+
+
+@lru_cache(_KEPT)
+def frames_in(codec: str) -> Mapping[type, Callable[[Any], str | bytes]]:
+    """What makes of a value what is sent, by the value's class: `str` is text, `bytes` binary, all else the codec's.
+
+    Args:
+        codec: Which codec. A class that it cannot handle is a `CodecError` when it is looked up.
+    """
+    return _Frames(codec)
 
 
 def _make(name: str, type_: Any) -> Codec[Any]:
