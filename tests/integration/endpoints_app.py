@@ -1,5 +1,7 @@
 """The three kinds of endpoints with all that a route may say of them, for tests in memory and on real servers."""
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -9,8 +11,17 @@ from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
 from tests.contracts.wrapped import without_line
-from trunkline import App, Depends, HTTPConnection, HTTPException, Router, WebSocket, WebSocketException
-from trunkline.messages import InvalidMessage, MessageSettings
+from trunkline import (
+    App,
+    BackgroundTasks,
+    Depends,
+    HTTPConnection,
+    HTTPException,
+    Router,
+    WebSocket,
+    WebSocketException,
+)
+from trunkline.messages import InvalidMessage, MessageSettings, register_codec
 from trunkline.responses import JSONResponse
 from trunkline.routing import Mount
 
@@ -220,5 +231,120 @@ said_otherwise = Router()
 add_typed(said_otherwise, Move | Stop, MessageSettings())
 packed.include_router(said_otherwise, "/json")
 app.mount("/packed", packed)
+
+# What happens to a connection, noted for the tests
+
+log: list[str] = []
+
+
+@app.websocket("/log")
+async def notes(websocket: WebSocket) -> None:
+    """What was noted since this was last asked for."""
+    await websocket.accept()
+    await websocket.send_json(log)
+    log.clear()
+
+
+async def session() -> AsyncIterator[str]:
+    log.append("session begins")
+    yield "session"
+    log.append("session ends")
+
+
+async def transaction(message: str, session: Annotated[str, Depends(session)]) -> AsyncIterator[str]:
+    log.append(f"begin {message}")
+    try:
+        yield f"{message} in {session}"
+    except Broke:
+        log.append(f"roll back {message}")
+        raise
+    log.append(f"commit {message}")
+
+
+@app.listener("/per-message", exception_handlers={Broke: 4001})
+async def per_message(
+    message: str, transaction: Annotated[str, Depends(transaction, scope="message")], tasks: BackgroundTasks
+) -> str:
+    if message == "break":
+        raise Broke
+    tasks.add_task(log.append, f"after {message}")
+    return transaction
+
+
+@app.listener("/class")
+class Talk:
+    def __init__(self, who: str = "somebody") -> None:
+        self.who = who
+        self.room = "lobby"
+
+    def on_connect(self) -> str:
+        return f"welcome, {self.who}"
+
+    async def on_join(self, message: Join) -> None:
+        self.room = message.room
+
+    def on_say(self, message: Say) -> Say:
+        return Say(text=f"{message.text} in {self.room}")
+
+    def on_disconnect(self, close_code: int) -> None:
+        log.append(f"{self.who} left with {close_code}")
+
+
+arrivals: dict[str, asyncio.Event] = {}
+
+
+@app.listener("/at-once", concurrency=3)
+async def at_once(message: str, websocket: WebSocket) -> str:
+    """The first message waits for the third, which no other way of handling them would let in before."""
+    third = arrivals.setdefault(websocket.headers["x-run"], asyncio.Event())
+    if message == "3":
+        third.set()
+    if message == "1":
+        await third.wait()
+    return message
+
+
+@app.listener("/threaded", threaded=True)
+def threaded(message: str) -> str:
+    return f"{message} in a worker: {threading.current_thread() is not threading.main_thread()}"
+
+
+@app.stream("/endless")
+async def endless() -> AsyncIterator[str]:
+    try:
+        yield "ready"
+        await asyncio.Event().wait()
+    finally:
+        log.append("the stream has ended")
+
+
+@app.stream("/finite")
+async def finite() -> AsyncIterator[Any]:
+    yield "text"
+    yield b"bytes"
+    yield None
+    yield Say(text="typed")
+
+
+class Words:
+    """`say hello` for `Say(text="hello")`."""
+
+    def __init__(self, type_: Any) -> None:
+        self.type = type_
+
+    def decode(self, data: str | bytes) -> Any:
+        kind, _, text = str(data).partition(" ")
+        if kind != "say":
+            raise InvalidMessage([{"type": "word", "loc": [], "msg": "Expected say"}], 1007)
+        return Say(text=text)
+
+    def encode(self, value: Any) -> str:
+        return f"say {value.text}" if isinstance(value, Say) else f"error {value['errors'][0]['type']}"
+
+
+register_codec("words in tests", Words)
+wordy = Router()
+add_typed(wordy, Say, MessageSettings(codec="words in tests"))
+app.include_router(wordy, "/words")
 
 line_less = without_line(app)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
 from tests.contracts.clients import MemoryClient, WebsocketsClient
-from tests.contracts.script import Case, Outcome, Step, close, receive, send
+from tests.contracts.script import Case, Outcome, Step, close, drop, receive, send
 from tests.contracts.servers import SERVERS, serve
 from tests.integration.endpoints_app import app
 
@@ -39,6 +40,9 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 def case(path: str, *steps: Step, subprotocols: tuple[str, ...] = (), **expected: Any) -> Case:
     return Case(name=path, path=path, steps=steps, subprotocols=subprotocols, expected=Outcome(**expected))
 
+
+ENDS = (close(),)
+SAY = '{"type":"say","text":"hü"}'
 
 # What becomes of exceptions: the innermost table that has a handler counts.
 
@@ -86,11 +90,68 @@ def test_a_handler_of_a_router_may_deny_the_handshake(run: Callable[[Case], Outc
     assert run(denied) == denied.expected
 
 
+# What listeners and streams do for a connection
+
+
+def logged(run: Callable[[Case], Outcome], *wanted: str) -> None:
+    """Wait until just this has been noted, in this order."""
+    seen: list[str] = []
+    deadline = time.monotonic() + 10
+    while len(seen) < len(wanted):
+        assert time.monotonic() < deadline, f"{seen} instead of {wanted}"
+        (text,) = run(case("/log")).received
+        seen += json.loads(text)
+    assert seen == list(wanted)
+
+
+def test_a_dependency_of_the_scope_message(run: Callable[[Case], Outcome]) -> None:
+    outcome = run(case("/per-message", send("a"), receive(), send("b"), receive(), *ENDS))
+    assert outcome.received == ("a in session", "b in session")
+    of_each = [[f"begin {one}", f"after {one}", f"commit {one}"] for one in "ab"]
+    logged(run, "session begins", *of_each[0], *of_each[1], "session ends")
+
+
+def test_a_dependency_of_the_scope_message_when_that_fails(run: Callable[[Case], Outcome]) -> None:
+    assert run(case("/per-message", send("break"))).closed == (4001, "")
+    logged(run, "session begins", "begin break", "roll back break")
+
+
+@pytest.mark.parametrize("code", [1000, 3001])
+def test_a_class_has_an_instance_for_each_connection(
+    run: Callable[[Case], Outcome], code: int, request: pytest.FixtureRequest
+) -> None:
+    steps = receive(), send('{"type":"join","room":"blue"}'), send(SAY), send("{}"), receive(2), close(code)
+    welcome, said, error = run(case("/class?who=anna", *steps)).received
+    assert (welcome, said) == ("welcome, anna", '{"type":"say","text":"hü in blue"}')
+    assert json.loads(error)["code"] == "invalid_message"
+    heard = 1006 if "hypercorn" in request.node.name else code  # which tells no application a client's code
+    logged(run, f"anna left with {heard}")
+
+
+def test_answers_of_several_messages_in_hand_keep_the_order(run: Callable[[Case], Outcome]) -> None:
+    steps = send("1"), send("2"), send("3"), send("4"), receive(4), *ENDS
+    assert run(case("/at-once", *steps)).received == ("1", "2", "3", "4")
+
+
+def test_a_listener_in_a_worker_thread(run: Callable[[Case], Outcome]) -> None:
+    assert run(case("/threaded", send("a"), receive(), *ENDS)).received == ("a in a worker: True",)
+
+
+@pytest.mark.parametrize("leaves", [close(1001), drop()], ids=["closes", "is lost"])
+def test_a_stream_is_cancelled_when_the_client_leaves(run: Callable[[Case], Outcome], leaves: Step) -> None:
+    assert run(case("/endless", receive(), leaves)).received == ("ready",)
+    logged(run, "the stream has ended")
+
+
+def test_a_stream_that_ends_closes(run: Callable[[Case], Outcome]) -> None:
+    outcome = run(case("/finite"))
+    assert outcome.received == ("text", b"bytes", '{"type":"say","text":"typed"}')
+    assert outcome.closed == (1000, "")
+
+
 # What a route says of typed messages
 
 TYPED = ("raw", "once", "plain", "waiting", "stream")
-ENDS = (close(),)
-SAY = '{"type":"say","text":"hü"}'
 
 
 def answers(outcome: Outcome) -> list[Any]:
@@ -152,6 +213,12 @@ def test_the_codec_of_a_route_or_of_its_subprotocol(
     offered = () if subprotocol is None else ("other", subprotocol)
     outcome = run(case(f"/game/{kind}", send(data), receive(), *ENDS, subprotocols=offered))
     assert (outcome.subprotocol, outcome.received) == (subprotocol, (data,))
+
+
+@pytest.mark.parametrize("kind", TYPED)
+def test_a_codec_of_ones_own(run: Callable[[Case], Outcome], kind: str) -> None:
+    steps = send("say hello"), send("shout"), receive(2), *ENDS
+    assert run(case(f"/words/{kind}", *steps)).received == ("say hello", "error word")
 
 
 @pytest.mark.parametrize("kind", TYPED)
