@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from redis.crc import key_slot
 
+from tests.cli_process import trunkline
 from tests.hub.peers import eventually
 from tests.hub.redis_groups import RedisCluster, RedisSentinel
 from tests.line_peer import LinePeer
@@ -197,16 +198,36 @@ async def test_without_a_history_another_server_of_a_cluster_is_a_loss_that_is_c
     await counted_and_heard_again(cluster.url, topic_of_master(0), cluster.masters[0].kill)
 
 
+def move_slot(cluster: RedisCluster, slot: int) -> None:
+    """Give a slot of the first master, in which there are no keys, to the second."""
+    to = cluster.masters[1].command("CLUSTER", "MYID").split()[1].decode()
+    for server in (cluster.masters[1], cluster.masters[0], cluster.masters[2]):
+        assert server.command("CLUSTER", "SETSLOT", str(slot), "NODE", to) == b"+OK\r\n"
+
+
 async def test_a_slot_that_moves_takes_its_topics_with_it(cluster: RedisCluster) -> None:
     name = topic_of_master(0)
-    source, target = cluster.masters[:2]
-    to = target.command("CLUSTER", "MYID").split()[1].decode()
+    await counted_and_heard_again(cluster.url, name, lambda: move_slot(cluster, slot_of(name)))
 
-    def move() -> None:
-        for server in (target, source, cluster.masters[2]):
-            assert server.command("CLUSTER", "SETSLOT", str(slot_of(name)), "NODE", to) == b"+OK\r\n"
 
-    await counted_and_heard_again(cluster.url, name, move)
+async def test_a_topic_that_is_being_left_stays_behind(cluster: RedisCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "LEAVE_AFTER", 60)
+    name = topic_of_master(0)
+    left = next(other for other in map(str, itertools.count()) if other != name and slot_of(other) == slot_of(name))
+    async with Hub(cluster.url) as hub:
+        async with hub.topic(left).join(await LinePeer().accepted()):
+            pass
+        async with hub.topic(name).join(await LinePeer().accepted()):
+            assert await hub.broker.topics() == {left: 1, name: 1}
+            move_slot(cluster, slot_of(name))
+
+            async def moved() -> bool:
+                return await hub.broker.topics() == {name: 1}
+
+            await eventually(moved)
+            assert hub.topic(name).stats.losses == 1
+        async with hub.topic(left).join(await LinePeer().accepted()):
+            assert (await hub.broker.topics()).keys() == {left, name}
 
 
 async def test_a_slot_on_its_way_is_waited_for(cluster: RedisCluster) -> None:
@@ -244,6 +265,15 @@ def test_a_publisher_of_a_cluster_publishes_without_an_event_loop(shared_cluster
             position = publisher.publish_sync(topic_of_master(number, "kept for threads"), "x")
             assert position is not None
             assert position.offset == 1
+
+
+@pytest.mark.parametrize("group", ["shared_sentinel", "shared_cluster"])
+def test_the_command_line_reaches_them_too(group: str, request: pytest.FixtureRequest) -> None:
+    servers = request.getfixturevalue(group)
+    servers.flush()
+    done = trunkline("hub", "publish", servers.url, "kept", "hello", "--keep", "10:60")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("1-")
 
 
 async def test_a_cluster_refuses_patterns_in_words(shared_cluster: RedisCluster) -> None:

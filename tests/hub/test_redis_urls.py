@@ -6,6 +6,7 @@ import pytest
 from redis.asyncio.connection import SSLConnection
 
 from trunkline.hub import Hub
+from trunkline.hub.brokers.redis import RedisBroker
 from trunkline.hub.brokers.redis.urls import Address, parse
 
 
@@ -60,3 +61,8 @@ def test_a_cluster(scheme: str) -> None:
 def test_what_cannot_be_read_is_told_in_words(url: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         Hub(url)
+
+
+def test_a_broker_takes_only_urls_of_redis() -> None:
+    with pytest.raises(ValueError, match=r"expected redis://.*but got 'memory://'"):
+        RedisBroker("memory://")
