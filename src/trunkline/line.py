@@ -49,7 +49,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable
+    from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable, Sequence
     from contextvars import Context
 
     from trunkline.states import CloseInfo
@@ -59,6 +59,23 @@ __all__ = ["EXTENSION", "VERSION", "Line", "line_of"]
 
 EXTENSION = "trunkline.line"
 VERSION = 1
+
+
+class Volley(Protocol):
+    """A frame that was written to many Lines at once, and those that may follow it."""
+
+    @property
+    def refused(self) -> Sequence[Any]:
+        """The Lines to which a write was not welcome."""
+
+    def add(self, frame: bytes, /) -> bool:
+        """Write another frame to the same Lines except `refused`; whether it was.
+
+        False where a Line has flushed or been written to since, or would have too much waiting: `write_frame_to` again.
+
+        Args:
+            frame: What `make_frame` made for one of them.
+        """
 
 
 class Line(Protocol):
@@ -158,12 +175,16 @@ class Line(Protocol):
     def write_frame(self, frame: bytes) -> bool:
         """Write a ready-made frame, for example one that many share, if it is welcome; whether it was."""
 
-    def write_frame_to(self, lines: Iterable[Any], frame: bytes) -> list[Any]:
-        """Write a ready-made frame to each of these Lines where it is welcome; those where it was not.
+    def write_frame_to(self, lines: Iterable[Any], frame: bytes) -> Volley:
+        """Write a ready-made frame to each of these Lines where it is welcome.
 
         Args:
             lines: Lines of this server and event loop, all with the `frame_key` of this one.
             frame: What `make_frame` made for one of them.
+
+        Returns:
+            Those to whom it was not welcome; and further frames for the others may be added, for as long as none of
+            them has been written to otherwise, which costs one step and not one for each.
         """
 
     @property

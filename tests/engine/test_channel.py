@@ -13,10 +13,12 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from tests.engine.client_frames import TEXT, client_frame
 from tests.engine.memory import Transport, run, settle
-from trunkline.engine.codec import NATIVE, Decoder
+from trunkline.engine._channel import LARGE
+from trunkline.engine.codec import NATIVE, Decoder, binary_frame
 from trunkline.engine.settings import EngineSettings
 from trunkline.engine.shared import share_of
 
@@ -310,7 +312,7 @@ def test_a_frame_for_many_is_gathered_by_all_to_whom_it_is_welcome(make: Make) -
         first, full, reading, last = channels = [make() for _ in range(4)]
         full.writable = False
         reading._reading = True
-        assert first.write_frame_to(iter(channels), b"\x81\x01a") == [full]
+        assert first.write_frame_to(iter(channels), b"\x81\x01a").refused == [full]
         await settle()
         assert [bytes(channel._transport.written) for channel in (first, full, last)] == [
             b"\x81\x01a",
@@ -320,7 +322,7 @@ def test_a_frame_for_many_is_gathered_by_all_to_whom_it_is_welcome(make: Make) -
         assert not reading._transport.written, "it leaves behind the read"
         reading.flush()
         assert reading._transport.written == b"\x81\x01a"
-        assert first.write_frame_to([full], b"\x81\x01b") == [full]
+        assert first.write_frame_to([full], b"\x81\x01b").refused == [full]
 
     run(test())
 
@@ -330,7 +332,7 @@ def test_a_frame_for_many_fills_each_up_to_its_own_mark(make: Make) -> None:
         small, large = make(), make()
         small._limit(SimpleNamespace(inbound_messages=1, inbound_bytes=1, high_water=5))
         frames = [b"\x81\x01a", b"\x81\x01b", b"\x81\x01c"]
-        assert [small.write_frame_to([small, large], frame) for frame in frames] == [[], [], [small]]
+        assert [small.write_frame_to([small, large], frame).refused for frame in frames] == [[], [], [small]]
         await settle()
         assert small._transport.written == b"".join(frames[:2])
         assert large._transport.written == b"".join(frames)
@@ -360,6 +362,102 @@ def test_what_many_have_gathered_alike_leaves_as_one_object(make: Make) -> None:
         share = share_of(asyncio.get_running_loop())
         assert share._joined_of is None
         assert share._joined == b""
+
+    run(test())
+
+
+def test_what_is_added_for_many_leaves_behind_the_first_and_as_one_object(make: Make) -> None:
+    async def test() -> None:
+        channels = [make() for _ in range(3)]
+        pieces: list[list[bytes]] = [[] for _ in channels]
+        for channel, own in zip(channels, pieces, strict=True):
+            channel._transport.write = own.append
+        volley = channels[0].write_frame_to(channels, b"\x81\x01a")
+        assert volley.add(b"\x81\x01b")
+        await settle()
+        assert pieces == [[b"\x81\x01a\x81\x01b"]] * 3
+        assert pieces[0][0] is pieces[1][0]
+        assert not volley.add(b"\x81\x01c"), "it has left"
+
+    run(test())
+
+
+def test_nothing_is_added_for_many_once_one_of_them_has_something_of_its_own(make: Make) -> None:
+    async def own_frame(channel: Any) -> None:
+        channel.write_frame(b"\x81\x01x")
+
+    async def own_large(channel: Any) -> None:
+        channel.write_bytes(bytes(LARGE))
+
+    async def own_flush(channel: Any) -> None:
+        channel.flush()
+
+    async def own_read(channel: Any) -> None:
+        channel._reading = False
+        channel.take_all()
+
+    async def test() -> None:
+        for own in (own_frame, own_large, own_flush, own_read):
+            one, other = channels = [make(), make()]
+            volley = one.write_frame_to(channels, b"\x81\x01a")
+            await own(one)
+            assert not volley.add(b"\x81\x01b"), own
+            await settle()
+            assert bytes(one._transport.written).startswith(b"\x81\x01a")
+            assert other._transport.written == b"\x81\x01a"
+
+    run(test())
+
+
+Step = tuple[str, int, int]
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["all", "all", "all", "one", "large", "flush", "take", "tick"]),
+        st.integers(0, 2),
+        st.integers(0, 9),
+    ),
+    max_size=40,
+)
+
+
+@given(steps=STEPS, marks=st.tuples(*[st.integers(0, 60)] * 3))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_many_get_what_each_would_have_got_by_itself(make: Make, steps: list[Step], marks: tuple[int, ...]) -> None:
+    """Against channels that are written to one by one."""
+
+    def limited(mark: int) -> Any:
+        channel = make()
+        channel._limit(SimpleNamespace(inbound_messages=1, inbound_bytes=1, high_water=mark))
+        return channel
+
+    async def test() -> None:
+        many, single = [limited(mark) for mark in marks], [limited(mark) for mark in marks]
+        volley: Any = None
+        for number, (step, which, size) in enumerate(steps):
+            frame = binary_frame(bytes([number]) * size)
+            if step == "tick":
+                await settle()
+            elif step == "all":
+                if volley is None or not volley.add(frame):
+                    volley = many[0].write_frame_to(many, frame)
+                refused = [channel for channel in single if not channel.write_frame(frame)]
+                assert [many.index(each) for each in volley.refused] == [single.index(each) for each in refused]
+            else:
+                for channel in (many[which], single[which]):
+                    if step == "one":
+                        channel.write_frame(frame)
+                    elif step == "large":
+                        channel.write_bytes(bytes([number]) * LARGE)
+                    elif step == "flush":
+                        channel.flush()
+                    else:
+                        channel.take_all()
+            if step != "all" and volley is not None and volley.refused:
+                # Who was refused may be welcome again: the room asks each of them.
+                volley = None
+        await settle()
+        assert [bytes(each._transport.written) for each in many] == [bytes(each._transport.written) for each in single]
+        assert [each.writable for each in many] == [each.writable for each in single]
 
     run(test())
 

@@ -98,6 +98,34 @@ def test_a_users_connections_are_a_topic() -> None:
     run(test())
 
 
+@pytest.mark.parametrize("kind", WITH_LINE)
+def test_who_comes_goes_or_sends_between_publications_of_one_tick_gets_just_its_own(kind: type[AnyPeer]) -> None:
+    async def test() -> None:
+        hub, peers = Hub(), [kind() for _ in range(4)]
+        topic = hub.topic("t")
+        stays, speaks, leaves, comes = [await peer.accepted() for peer in peers]
+        async with topic.join(stays) as first, topic.join(speaks), topic.join(leaves) as membership:
+            await topic.publish("a")
+            await topic.publish("b")
+            await membership.leave()
+            await topic.publish("c")
+            await speaks.send_text("own")
+            await topic.publish("d")
+            await topic.publish("e", exclude=first)
+            async with topic.join(comes):
+                await topic.publish("f")
+                await topic.publish("g")
+                await settle()
+        assert [[message["text"] for message in peer.sent] for peer in peers] == [
+            ["a", "b", "c", "d", "f", "g"],
+            ["a", "b", "c", "own", "d", "e", "f", "g"],
+            ["a", "b"],
+            ["f", "g"],
+        ]
+
+    run(test())
+
+
 @every_kind
 def test_who_has_left_gets_no_more_however_it_left(kind: type[AnyPeer]) -> None:
     async def test() -> None:

@@ -9,7 +9,7 @@ come, answers, and waits again before the loop goes on to the next connection.
 
 **Out.** Frames are gathered and leave in one write: behind the read that they answer, when a receiver finds nothing
 more, at the end of the loop's tick, or when the high-water mark is passed. A write is refused, and says so, while more
-than that is waiting.
+than that is waiting. What many channels get alike in one tick is gathered once for all of them (`Volley`).
 
 `hearing` and `speaking` say whether frames count that come, and that are written; `Connection` moves them.
 """
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from trunkline.engine.shared import LoopShare
     from trunkline.states import CloseInfo
 
-__all__ = ["Channel", "Receiver"]
+__all__ = ["Channel", "Receiver", "Volley"]
 
 # Payloads from here on are handed to the system apart from their headers: another copy would cost more.
 LARGE = 16 * 1024
@@ -167,6 +167,51 @@ class Receiver:
             self._loop.call_soon(callback, done, context=context)
 
 
+class Volley:
+    """Frames that many channels get alike, as long as none of them is written to otherwise.
+
+    A room of a thousand members costs a thousand steps for the first frame of a tick and one for each of the others.
+    Each member holds the volley behind what it has gathered itself. The first that flushes, or is written to, ends it
+    for all: nothing is added from then on, so the order of frames is that in which they were written, everywhere.
+
+    Args:
+        data: The first frame.
+
+    Attributes:
+        refused: Those to whom a write was not welcome.
+    """
+
+    __slots__ = ("_joined", "bytes", "frames", "is_open", "refused", "space")
+
+    def __init__(self, data: bytes) -> None:
+        self.frames: list[bytes] = [data]
+        self.bytes = len(data)
+        # Bytes that may be in it until a member would have come to its high-water mark.
+        self.space = sys.maxsize
+        self.is_open = True
+        self.refused: list[Channel] = []
+        self._joined: bytes | None = None
+
+    def add(self, data: bytes) -> bool:
+        """Write another frame to all that were not refused; False where that cannot be done in one step.
+
+        Args:
+            data: A ready-made frame.
+        """
+        if not self.is_open or self.bytes + len(data) > self.space:
+            return False
+        self.frames.append(data)
+        self.bytes += len(data)
+        return True
+
+    def joined(self) -> bytes:
+        """All frames in one piece; there will be no more."""
+        self.is_open = False
+        if self._joined is None:
+            self._joined = self.frames[0] if len(self.frames) == 1 else b"".join(self.frames)
+        return self._joined
+
+
 class Channel:
     """Messages in, frames out. A `Connection` is one, and decides what happens beside them.
 
@@ -198,6 +243,7 @@ class Channel:
         "_transport",
         "_turn",
         "_view",
+        "_volley",
         "_write_paused",
         "closed",
         "head",
@@ -232,6 +278,7 @@ class Channel:
         self._later: deque[Callable[[], object]] | None = None
         self._out: list[bytes] = []
         self._out_bytes = 0
+        self._volley: Volley | None = None
         self._reading = False
         self._read_paused = False
         self._write_paused = False
@@ -285,7 +332,7 @@ class Channel:
             or self._decoder.received - self._base >= self._inbound_bytes
         ):
             self._pause_reading()
-        if self._out_bytes:
+        if self._out_bytes or self._volley is not None:
             self.flush()
 
     def _wake(self) -> None:
@@ -384,7 +431,7 @@ class Channel:
             self.messages.clear()
             self.head = 0
             self._base = self._decoder.received
-        if self._out and not self._reading:
+        if (self._out or self._volley is not None) and not self._reading:
             self.flush()
         if self.speaking and (self._read_paused or not self.hearing):
             self._go_on()
@@ -447,19 +494,38 @@ class Channel:
         self._put(data)
         return True
 
-    def write_frame_to(self, lines: Iterable[Channel], data: bytes) -> list[Channel]:
-        """Write a ready-made frame to all of these where it is welcome; those where it was not."""
-        refused = []
+    def write_frame_to(self, lines: Iterable[Channel], data: bytes) -> Volley:
+        """Write a ready-made frame to all of these where it is welcome; more can be added to what comes back."""
+        volley = Volley(data)
+        size = len(data)
         silent = []
         for line in lines:
             channel: Channel = line
             if not channel.writable:
-                refused.append(channel)
-            elif channel._gather(data):
+                volley.refused.append(channel)
+                continue
+            if channel._volley is not None:
+                channel._settle()
+            if not channel._out and not channel._reading:
                 silent.append(channel)
+            channel._volley = volley
+            left = channel._high_water - channel._out_bytes
+            if left < size:
+                channel.writable = False
+            if left < volley.space:
+                volley.space = left
         if silent:
             self._share.flush_soon(self._loop, *silent)
-        return refused
+        return volley
+
+    def _settle(self) -> None:
+        """Take what the volley has brought to what is gathered: from now on something else is."""
+        volley = self._volley
+        if volley is not None:
+            self._volley = None
+            volley.is_open = False
+            self._out += volley.frames
+            self._out_bytes += volley.bytes
 
     def _put(self, data: bytes) -> None:
         """Gather a frame, welcome or not."""
@@ -468,6 +534,8 @@ class Channel:
 
     def _gather(self, data: bytes) -> bool:
         """Gather a frame; whether somebody must see to it that it leaves."""
+        if self._volley is not None:
+            self._settle()
         silent = not self._out and not self._reading
         self._out.append(data)
         self._out_bytes += len(data)
@@ -482,6 +550,7 @@ class Channel:
         several versions of Python (CVE-2024-12254).
         """
         # It counts until the tick ends, although it is written: who never waited would starve all others.
+        self._settle()
         written = self._out_bytes
         self.flush()
         if not written and not self._reading:
@@ -494,7 +563,13 @@ class Channel:
 
     def flush(self) -> None:
         """Hand all that is gathered to the transport, in one write."""
-        out = self._out
+        volley, out = self._volley, self._out
+        if volley is not None:
+            if out:
+                self._settle()
+            else:
+                self._volley = None
+                self._transport.write(volley.joined())
         if out:
             self._transport.write(out[0] if len(out) == 1 else self._share.join(out))
             out.clear()

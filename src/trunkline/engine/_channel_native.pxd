@@ -19,6 +19,18 @@ cdef class Receiver:
     cpdef _run_soon(self, done)
 
 
+cdef class Volley:
+    cdef public list frames
+    cdef public Py_ssize_t bytes
+    cdef public Py_ssize_t space
+    cdef public bint is_open
+    cdef public list refused
+    cdef object _joined
+
+    cpdef add(self, data)
+    cpdef joined(self)
+
+
 cdef class Channel:
     cdef public object _loop
     cdef public object _transport
@@ -35,6 +47,7 @@ cdef class Channel:
     cdef public object _later
     cdef public list _out
     cdef public Py_ssize_t _out_bytes
+    cdef public Volley _volley
     cdef public Py_ssize_t _inbound_messages
     cdef public Py_ssize_t _inbound_bytes
     cdef public Py_ssize_t _high_water
@@ -60,9 +73,12 @@ cdef class Channel:
     cpdef write_text(self, data)
     cpdef write_bytes(self, data)
     cpdef write_frame(self, data)
-    @cython.locals(channel=Channel, refused=list, silent=list)
+    @cython.locals(channel=Channel, volley=Volley, silent=list, size=Py_ssize_t, left=Py_ssize_t)
     cpdef write_frame_to(self, lines, data)
+    @cython.locals(volley=Volley)
+    cpdef _settle(self)
     cpdef _put(self, data)
     cpdef bint _gather(self, data) except -1
     cpdef _put_large(self, data)
+    @cython.locals(volley=Volley, out=list)
     cpdef flush(self)

@@ -202,6 +202,7 @@ class Connection(Outbound, asyncio.BufferedProtocol):
     def pause_writing(self) -> None:
         """The transport holds more than the high-water mark."""
         self._write_paused = True
+        self._settle()
         self.writable = False
 
     def resume_writing(self) -> None:
@@ -400,6 +401,7 @@ class Connection(Outbound, asyncio.BufferedProtocol):
 
     def _forget(self) -> None:
         """Nothing will be written any more."""
+        self._settle()
         self._out.clear()
         self._out_bytes = 0
         self._early = self._answer = self._pong_due = None
@@ -446,6 +448,7 @@ class Connection(Outbound, asyncio.BufferedProtocol):
     def _shut(self) -> None:
         """From now on nothing is written."""
         self.phase = max(self.phase, CLOSING)
+        self._settle()
         self.hearing = self.speaking = self.writable = False
         self._release_drains()
         self._stop_pings()

@@ -83,6 +83,7 @@ class Outbound(Channel):
             self._guarded(write)
             return
         if self._later is None:
+            self._settle()
             self._later = deque()
             self.writable = False
             if not self._out:
@@ -185,4 +186,6 @@ class Outbound(Channel):
     @property
     def buffered(self) -> int:
         """Bytes written that the operating system has not taken yet."""
-        return self._out_bytes + self._transport.get_write_buffer_size()
+        volley = self._volley
+        gathered = self._out_bytes + (0 if volley is None else volley.bytes)
+        return gathered + self._transport.get_write_buffer_size()

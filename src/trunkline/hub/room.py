@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from trunkline.hub.membership import Membership
     from trunkline.hub.outbox import Outbox
     from trunkline.hub.topic import Topic
-    from trunkline.line import Line
+    from trunkline.line import Line, Volley
 
 __all__ = ["NO_STATS", "Encoded", "Room", "TopicStats", "together"]
 
@@ -124,6 +124,8 @@ class Room:
         self.publications = self.deliveries = self.drops = self.expelled = self.losses = 0
         self.recoveries = self.recovered = self.reloads = 0
         self._lines: dict[Hashable, dict[Line, LineMembership]] = {}
+        # What the groups have been given in this tick, to add to: as long as nobody comes or goes.
+        self._volleys: dict[Hashable, Volley] = {}
         self._others: dict[int, Membership] = {}
         # Members that have been given more than has been delivered here, with the last that they have.
         self._ahead: dict[Membership, Position] = {}
@@ -196,6 +198,7 @@ class Room:
 
     def _insert(self, member: Membership) -> None:
         if isinstance(member, LineMembership) and member.line.frame_key is not None:
+            self._volleys.clear()
             self._lines.setdefault(member.line.frame_key, {})[member.line] = member
         else:
             self._others[id(member.sink)] = member
@@ -205,6 +208,7 @@ class Room:
         if self._ahead.pop(member, None) is None and self._others.pop(id(member.sink), None) is None:
             assert isinstance(member, LineMembership)
             key = member.line.frame_key
+            self._volleys.clear()
             del self._lines[key][member.line]
             if not self._lines[key]:
                 del self._lines[key]
@@ -331,16 +335,27 @@ class Room:
 
     def _deliver_to_all(self, encoded: Encoded) -> None:
         busy: list[Membership] = []
-        for group in self._lines.values():
+        for key, group in self._lines.items():
             line = next(iter(group))
+            frame = encoded.frame(line)
+            volley = self._volleys.get(key)
+            if volley is None or not volley.add(frame):
+                volley = line.write_frame_to(group, frame)
+                self._keep(key, volley)
             self.deliveries += len(group)
-            busy += [group[busy_one] for busy_one in line.write_frame_to(group, encoded.frame(line))]
+            busy += [group[busy_one] for busy_one in volley.refused]
         busy += self._others.values()
         self.deliveries += len(self._others)
         for member in busy:
             # A policy may have ended one of them since.
             if member.joined:
                 member.send(encoded)
+
+    def _keep(self, key: Hashable, volley: Volley) -> None:
+        """Keep what was written to a group, until the end of the tick."""
+        if not self._volleys:
+            self.hub.loop.call_soon(self._volleys.clear)
+        self._volleys[key] = volley
 
     def _deliver_one_by_one(self, encoded: Encoded, excluded: int) -> None:
         position = encoded.publication.position

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from trunkline.limits._intake import Intake
 from trunkline.line import EXTENSION, VERSION
@@ -75,12 +75,22 @@ class LimitedLine:
         key = self._line.frame_key
         return None if key is None else (LimitedLine, key)
 
-    def write_frame_to(self, lines: Iterable[LimitedLine], frame: bytes) -> list[LimitedLine]:
-        """Write a ready-made frame to each of these Lines where it is welcome; those where it was not."""
-        return [line for line in lines if not line.write_frame(frame)]
+    def write_frame_to(self, lines: Iterable[LimitedLine], frame: bytes) -> _Single:
+        """Write a ready-made frame to each of these Lines where it is welcome."""
+        return _Single([line for line in lines if not line.write_frame(frame)])
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._line, name)
+
+
+class _Single(NamedTuple):
+    """A frame that was written to each Line by itself, so that none can be added."""
+
+    refused: list[LimitedLine]
+
+    def add(self, _frame: bytes) -> bool:
+        """Never."""
+        return False
 
 
 def _seen(write: Callable[[T], R], meter: Meter) -> Callable[[T], R]:
