@@ -571,7 +571,7 @@ class Channel:
                 self._volley = None
                 self._transport.write(volley.joined())
         if out:
-            self._transport.write(out[0] if len(out) == 1 else self._share.join(out))
+            self._transport.write(out[0] if len(out) == 1 else b"".join(out))
             out.clear()
         self._out_bytes = 0
         self.writable = self.speaking and not self._write_paused

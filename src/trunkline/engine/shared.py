@@ -51,15 +51,12 @@ class LoopShare:
     stand in one queue with one timer of the loop: connections have the same few spans, and a timer each costs more.
     """
 
-    __slots__ = ("_alarms", "_joined", "_joined_of", "_pending", "read_buffer")
+    __slots__ = ("_alarms", "_pending", "read_buffer")
 
     def __init__(self) -> None:
         self.read_buffer = memoryview(bytearray(READ_BUFFER))
         self._alarms: dict[float, deque[Alarm]] = {}
         self._pending: list[Flushable] = []
-        # While all are flushed: what the last one had gathered, and that in one piece.
-        self._joined_of: list[bytes] | None = None
-        self._joined = b""
 
     def flush_soon(self, loop: asyncio.AbstractEventLoop, *connections: Flushable) -> None:
         """Flush connections at the end of the loop's tick.
@@ -71,19 +68,6 @@ class LoopShare:
         if not self._pending:
             loop.call_soon(self._flush_all, loop)
         self._pending += connections
-
-    def join(self, gathered: list[bytes]) -> bytes:
-        """What a connection has gathered, in one piece.
-
-        The members of a room have gathered the same when the tick ends: then it is one piece for all of them. Frames
-        that are shared are the same objects, so that comparing costs less than joining.
-        """
-        if self._joined_of is None:
-            return b"".join(gathered)
-        if gathered != self._joined_of:
-            self._joined_of = gathered.copy()
-            self._joined = b"".join(gathered)
-        return self._joined
 
     def call_later(self, seconds: float, callback: Callable[[], None], loop: asyncio.AbstractEventLoop) -> Alarm:
         """Call back after some time.
@@ -121,13 +105,11 @@ class LoopShare:
 
     def _flush_all(self, loop: asyncio.AbstractEventLoop) -> None:
         pending, self._pending = self._pending, []
-        self._joined_of = []
         for connection in pending:
             try:
                 connection.flush()
             except Exception as error:
                 _report(error, "a connection could not be flushed", loop)
-        self._joined_of, self._joined = None, b""
 
 
 def _report(error: Exception, what: str, loop: asyncio.AbstractEventLoop) -> None:
