@@ -11,13 +11,25 @@ from typing import TYPE_CHECKING
 
 from tests.contracts.servers import free_port
 from tests.support import unavailable
+from trunkline.hub.brokers.redis import connecting, listener
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["RedisServer"]
+    import pytest
+
+__all__ = ["RedisServer", "hurry"]
 
 DEADLINE = 20
+
+
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the broker time limits that a test can wait for."""
+    monkeypatch.setattr(listener, "PING_EVERY", 0.1)
+    monkeypatch.setattr(listener, "SILENCE", 0.5)
+    monkeypatch.setattr(connecting, "RESPONSE_TIMEOUT", 0.5)
+    monkeypatch.setattr(connecting, "CONNECT_TIMEOUT", 0.5)
+    monkeypatch.setattr(connecting, "LONGEST_PAUSE", 0.2)
 
 
 class RedisServer:

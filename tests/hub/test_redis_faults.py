@@ -12,6 +12,7 @@ import pytest
 import redis
 
 from tests.hub.peers import eventually
+from tests.hub.redis_server import hurry
 from tests.line_peer import LinePeer
 from trunkline.hub import BrokerError, Hub, OutcomeUnknown, Position, Retention, TopicConfig
 from trunkline.hub.brokers.redis import RedisBroker, broker, connecting, listener
@@ -36,11 +37,7 @@ def anyio_backend() -> str:
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Time limits that a test can wait for."""
     monkeypatch.setattr(listener, "SUBSCRIBE_TIMEOUT", 0.5)
-    monkeypatch.setattr(listener, "PING_EVERY", 0.1)
-    monkeypatch.setattr(listener, "SILENCE", 0.5)
-    monkeypatch.setattr(connecting, "RESPONSE_TIMEOUT", 0.5)
-    monkeypatch.setattr(connecting, "CONNECT_TIMEOUT", 0.5)
-    monkeypatch.setattr(connecting, "LONGEST_PAUSE", 0.2)
+    hurry(monkeypatch)
     monkeypatch.setattr(broker, "READ_TIMEOUT", 0.5)
 
 

@@ -12,9 +12,10 @@ from redis.crc import key_slot
 from tests.cli_process import trunkline
 from tests.hub.peers import eventually
 from tests.hub.redis_groups import RedisCluster, RedisSentinel
+from tests.hub.redis_server import hurry
 from tests.line_peer import LinePeer
 from trunkline.hub import BrokerError, Hub, HubError, Position, Publisher, Retention, SubscriptionLost, TopicConfig
-from trunkline.hub.brokers.redis import connecting, listener
+from trunkline.hub.brokers.redis import listener
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -34,11 +35,7 @@ def anyio_backend() -> str:
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Time limits that a test can wait for."""
-    monkeypatch.setattr(listener, "PING_EVERY", 0.1)
-    monkeypatch.setattr(listener, "SILENCE", 0.5)
-    monkeypatch.setattr(connecting, "RESPONSE_TIMEOUT", 0.5)
-    monkeypatch.setattr(connecting, "CONNECT_TIMEOUT", 0.5)
-    monkeypatch.setattr(connecting, "LONGEST_PAUSE", 0.2)
+    hurry(monkeypatch)
 
 
 @pytest.fixture
