@@ -12,14 +12,14 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["SERVERS", "RunningServer", "Server", "serve"]
+__all__ = ["SERVERS", "RunningServer", "Server", "serve", "serving"]
 
 ROOT = Path(__file__).parents[2]
 SECONDS_TO_START = 30
@@ -79,6 +79,15 @@ SERVERS = (
         command="granian {app} --interface asgi --host 127.0.0.1 --port {port} --workers-kill-timeout 1",
     ),
 )
+
+
+def serving(module: str, *names: str) -> list[Server]:
+    """The rows of these names with another application: `app` of a module, or `wrapped` where the Line is hidden."""
+    return [
+        replace(row, app=f"{module}:{'wrapped' if row.app.startswith('tests.contracts.wrapped:') else 'app'}")
+        for row in SERVERS
+        if row.name in names
+    ]
 
 
 class RunningServer:

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import anyio
 import anyio.lowlevel
 
+from tests.contracts.wrapped import without_line
 from trunkline import (
     App,
     BackgroundTasks,
@@ -82,3 +83,6 @@ async def taken() -> Any:
     entries = log.copy()
     log.clear()
     return entries
+
+
+wrapped = without_line(app)

@@ -347,4 +347,4 @@ wordy = Router()
 add_typed(wordy, Say, MessageSettings(codec="words in tests"))
 app.include_router(wordy, "/words")
 
-line_less = without_line(app)
+wrapped = without_line(app)

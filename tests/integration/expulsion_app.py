@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Annotated, Any
 
+from tests.contracts.wrapped import without_line
 from trunkline import App, Depends, WebSocket, WebSocketDisconnect
 from trunkline.endpoints import WebSocketEndpoint
 
@@ -123,3 +124,6 @@ class Class(WebSocketEndpoint):
 
 
 app.router.add_websocket_route("/class", Class, dependencies=[Closable])
+
+
+wrapped = without_line(app)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import socket
 import struct
@@ -15,14 +14,20 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from tests.contracts.servers import SERVERS, RunningServer, Server, serve
+from tests.contracts.servers import RunningServer, Server, serve, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-NAMES = ("engine", "engine-without-the-line", "uvicorn-websockets-sansio", "hypercorn", "granian")
-ROWS = [dataclasses.replace(row, app="tests.integration.dependencies_app:app") for row in SERVERS if row.name in NAMES]
+ROWS = serving(
+    "tests.integration.dependencies_app",
+    "engine",
+    "engine-without-the-line",
+    "uvicorn-websockets-sansio",
+    "hypercorn",
+    "granian",
+)
 
 
 @pytest.fixture(scope="module", params=ROWS, ids=lambda row: row.name)

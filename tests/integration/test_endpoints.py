@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import time
 from typing import TYPE_CHECKING, Any
@@ -12,18 +11,15 @@ import pytest
 
 from tests.contracts.clients import MemoryClient, WebsocketsClient
 from tests.contracts.script import Case, Outcome, Step, close, drop, receive, send
-from tests.contracts.servers import SERVERS, serve
+from tests.contracts.servers import serve, serving
 from tests.integration.endpoints_app import app
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-APPS = {"engine": "app", "engine-without-the-line": "line_less", "uvicorn-websockets-sansio": "app", "hypercorn": "app"}
-ROWS = [
-    dataclasses.replace(row, app=f"tests.integration.endpoints_app:{APPS[row.name]}")
-    for row in SERVERS
-    if row.name in APPS
-]
+ROWS = serving(
+    "tests.integration.endpoints_app", "engine", "engine-without-the-line", "uvicorn-websockets-sansio", "hypercorn"
+)
 MEMORY = "in memory"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import time
 from typing import TYPE_CHECKING, Any
@@ -12,12 +11,13 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from tests.contracts.servers import SERVERS, RunningServer, serve
+from tests.contracts.servers import RunningServer, serve, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-NAMES = (
+ROWS = serving(
+    "tests.integration.expulsion_app",
     "engine",
     "engine-asyncio",
     "engine-without-the-line",
@@ -26,7 +26,6 @@ NAMES = (
     "hypercorn",
     "granian",
 )
-ROWS = [dataclasses.replace(row, app="tests.integration.expulsion_app:app") for row in SERVERS if row.name in NAMES]
 KINDS = ("raw", "sending", "tasks", "listener", "waiting", "stream", "class")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import socket
 import time
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from tests.contracts.servers import SERVERS, RunningServer, serve
+from tests.contracts.servers import RunningServer, serve, serving
 from tests.engine.served import reset_at_close
 
 if TYPE_CHECKING:
@@ -20,13 +19,9 @@ if TYPE_CHECKING:
 
     from websockets.sync.client import ClientConnection
 
-NAMES = ("engine", "engine-asyncio", "engine-without-the-line", "uvicorn-websockets-sansio")
-APP = "tests.integration.limits_app:app"
-ROWS = [
-    dataclasses.replace(row, app=APP.replace("app:app", "app:wrapped") if "without" in row.name else APP)
-    for row in SERVERS
-    if row.name in NAMES
-]
+ROWS = serving(
+    "tests.integration.limits_app", "engine", "engine-asyncio", "engine-without-the-line", "uvicorn-websockets-sansio"
+)
 KINDS = ("raw", "listener", "waiting", "stream")
 SECONDS = 10
 
