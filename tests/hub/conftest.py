@@ -34,7 +34,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 @pytest.fixture(scope="session")
 def shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
     """A cluster for all tests that do it no harm."""
-    cluster = RedisCluster(tmp_path_factory.mktemp("cluster"))
+    cluster = RedisCluster(tmp_path_factory.mktemp("cluster"), node_timeout=30_000)
     yield cluster
     cluster.stop()
 

@@ -36,16 +36,19 @@ class RedisCluster:
 
     Args:
         folder: Where they keep their data.
+        node_timeout: For how many milliseconds a server may be silent before the others believe that it is gone.
+            Short where a test waits for that; long where a busy machine must not look like it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, node_timeout: int = 500) -> None:
         self.servers = []
         ports = []
         for number in range(4):
             data = folder / str(number)
             data.mkdir()
             ports.append(free_port())
-            options = {"cluster_enabled": "yes", "cluster_node_timeout": 500, "cluster_port": ports[-1], **AT_ONCE}
+            options = {"cluster_enabled": "yes", "cluster_node_timeout": node_timeout, "cluster_port": ports[-1]}
+            options |= AT_ONCE
             self.servers.append(RedisServer(data, **options))
         self.masters, self.replica = self.servers[:3], self.servers[3]
         for number, (server, slots) in enumerate(

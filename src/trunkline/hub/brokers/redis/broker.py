@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from trunkline.hub.brokers.base import Broker, Entry, History
@@ -155,13 +156,15 @@ class RedisBroker(Broker):
     async def topics(self) -> dict[str, int]:
         """What somebody listens to, of all hubs that use this server."""
         servers = self._servers
-        found: dict[str, int] = {}
+        found: Counter[str] = Counter()
         for server in servers.all:
             channels = await self._ask(server, "PUBSUB", servers.words.channels, f"{CHANNELS}*}}")
             if channels:
                 answer = await self._ask(server, "PUBSUB", servers.words.listeners, *channels)
-                found |= dict(zip(map(topic_of, answer[::2]), answer[1::2], strict=True))
-        return found
+                found.update(dict(zip(map(topic_of, answer[::2]), answer[1::2], strict=True)))
+        # Without those that were left between the two questions; with the sum of a topic that is on its way from one
+        # server to another.
+        return dict(+found)
 
     async def _ask(self, server: Server, *command: Any) -> Any:
         return await server.commands.call("", lambda _: command, repeatable=True, timeout=READ_TIMEOUT)
