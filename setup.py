@@ -33,7 +33,7 @@ def native(name: str, source: str) -> Extension:
 
 # The types of _channel.py are those of its .pxd; what its annotations say is for readers and mypy.
 modules = cythonize(
-    [native("_codec", "_codec.pyx"), native("_channel_native", "_channel.py")],
+    [native("_codec", "_codec.pyx"), native("_send", "_send.pyx"), native("_channel_native", "_channel.py")],
     compiler_directives={"annotation_typing": False, "binding": False, "language_level": 3},
 )
 for module in modules:

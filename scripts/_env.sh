@@ -45,7 +45,7 @@ default_python() {
 # What an installation depends on: when it is unchanged, installing again would change nothing.
 fingerprint() {
     "$1" -c 'import hashlib, os, pathlib, sys
-compiled = [f"src/trunkline/engine/{name}" for name in ("_codec.pyx", "_channel.py", "_channel_native.pxd")]
+compiled = [f"src/trunkline/engine/{name}" for name in ("_codec.pyx", "_send.pyx", "_channel.py", "_channel_native.pxd")]
 parts = [pathlib.Path(name).read_bytes() for name in ("pyproject.toml", "setup.py", *compiled)]
 print(hashlib.sha256(b"".join(parts) + f"{os.getcwd()} {sys.version}".encode()).hexdigest())'
 }

@@ -1,16 +1,20 @@
-"""The two codecs: a test with the fixture `codec` runs on both. And what is said in the log."""
+"""The two codecs: a test with the fixture `codec` runs on both. A certificate, and what is said in the log."""
 
 from __future__ import annotations
 
 import importlib
 import logging
 import shutil
-from typing import Any
+import subprocess
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.engine.memory import Records
 from tests.support import unavailable
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +34,19 @@ def codec(request: pytest.FixtureRequest) -> Any:
     if request.param == "native":
         return request.getfixturevalue("native")
     return importlib.import_module("trunkline.engine._codec_pure")
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for 127.0.0.1 that signs itself, with its key beside it (`.key`)."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        unavailable("openssl is not there, which makes a certificate")
+    path = tmp_path_factory.mktemp("tls") / "certificate.pem"
+    name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    key = ["-newkey", "rsa:2048", "-nodes", "-keyout", f"{path}.key"]
+    subprocess.run([openssl, "req", "-x509", "-days", "2", *name, *key, "-out", path], check=True, capture_output=True)
+    return path
 
 
 @pytest.fixture

@@ -89,7 +89,9 @@ def test_a_connection_stays_open_behind_its_call_and_has_no_task() -> None:
         assert (asyncio.all_tasks(), peer.state.tasks) == (before, set())
         assert len(peer.state.connections) == 1
         peer.send(text("a"), text("b"))
-        assert peer.messages() == ["a!", "b!"], "with nothing awaited"
+        assert peer.protocol._connection.buffered == len(b"\x81\x02a!\x81\x02b!"), "answered inside the read"
+        await settle()
+        assert peer.messages() == ["a!", "b!"]
         peer.close(4001)
         assert app.log == [4001]
         await settle()

@@ -642,12 +642,13 @@ def test_without_the_native_codec_a_warning_says_what_to_do(
     assert "the slower one in pure Python is used; install a C compiler and run: pip install" in record.getMessage()
 
 
-def test_a_native_codec_without_the_compiled_channel_is_not_taken(
-    choose: Callable[..., Any], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("missing", ["trunkline.engine._channel_native", "trunkline.engine._send"])
+def test_a_native_codec_without_what_is_compiled_beside_it_is_not_taken(
+    choose: Callable[..., Any], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
-    monkeypatch.setattr(in_use, "find_spec", lambda name: None)
+    monkeypatch.setattr(in_use, "find_spec", lambda name: None if name == missing else name)
     assert choose("") is _codec_pure
-    assert "trunkline.engine._channel_native is not built" in caplog.text
+    assert f"{missing} is not built" in caplog.text
 
 
 def test_pure_python_can_be_asked_for(choose: Callable[..., Any], caplog: pytest.LogCaptureFixture) -> None:

@@ -17,7 +17,7 @@ from trunkline.engine.connection import Phase
 from trunkline.engine.deflate import Deflate, DeflateSettings, negotiate
 from trunkline.engine.handshake import Extension
 from trunkline.engine.outbound import ClientGone
-from trunkline.engine.shared import READ_BUFFER, LoopShare
+from trunkline.engine.shared import READ_BUFFER
 from trunkline.line import line_of
 from trunkline.states import CloseInfo
 
@@ -952,31 +952,31 @@ def test_a_large_payload_leaves_whole_and_in_its_place(size: int) -> None:
     run(test())
 
 
-def test_all_that_write_in_one_tick_are_flushed_by_one_callback() -> None:
+def test_all_that_write_in_one_tick_are_flushed_by_one_callback(monkeypatch: pytest.MonkeyPatch) -> None:
     async def test() -> None:
         loop = asyncio.get_running_loop()
-        share = LoopShare()
-        flushed: list[str] = []
         reported: list[str] = []
         loop.set_exception_handler(lambda _, context: reported.append(str(context["exception"])))
+        peers = [open_connection() for _ in range(3)]
+        first, bad, last = (peer.connection for peer in peers)
+        monkeypatch.setattr(bad._transport, "write", lambda _: 1 / 0)
+        asked: list[Any] = []
+        call_soon = loop.call_soon
 
-        class Writer:
-            def __init__(self, name: str) -> None:
-                self.name = name
+        def recorded(callback: Any, *args: Any, **options: Any) -> Any:
+            asked.append(callback)
+            return call_soon(callback, *args, **options)
 
-            def flush(self) -> None:
-                flushed.append(self.name)
-                if self.name == "bad":
-                    raise ValueError(self.name)
-
-        for name in ("first", "bad", "last"):
-            share.flush_soon(loop, Writer(name))
-        assert flushed == []
+        monkeypatch.setattr(loop, "call_soon", recorded)
+        for connection in (first, bad, last):
+            connection.write_text("a")
+        assert len(asked) == 1
+        assert [peer.messages() for peer in peers] == [[], [], []]
         await settle()
-        assert flushed == ["first", "bad", "last"]
-        assert reported == ["bad"]
-        share.flush_soon(loop, Writer("next"))
+        assert [peer.messages() for peer in peers] == [["a"], [], ["a"]]
+        assert reported == ["division by zero"]
+        first.write_text("b")
         await settle()
-        assert flushed[-1] == "next"
+        assert peers[0].messages() == ["a", "b"]
 
     run(test())

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
 import socket
 import ssl
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -38,18 +36,6 @@ def test_our_http_side_keeps_what_a_client_sends_behind_its_handshake_in_one_seg
     request = raw_request(line=b"GET /echo HTTP/1.1") + text("one") + text("two")
     with engine(started_by="trunkline run") as server, server.client("/echo", request=request) as client:
         assert client.accepted().texts(2) == ["one", "two"]
-
-
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        unavailable("openssl is not there, which makes a certificate")
-    path = tmp_path_factory.mktemp("tls") / "certificate.pem"
-    name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
-    key = ["-newkey", "rsa:2048", "-nodes", "-keyout", f"{path}.key"]
-    subprocess.run([openssl, "req", "-x509", "-days", "2", *name, *key, "-out", path], check=True, capture_output=True)
-    return path
 
 
 @pytest.mark.parametrize("http", HTTP_SIDES[1:])

@@ -7,9 +7,10 @@ there is a C compiler; `trunkline.engine.channel` chooses. Both are one source, 
 read. As a read is no task's doing, the task that waits can run at once, inside the read (`Waiter`): it takes what has
 come, answers, and waits again before the loop goes on to the next connection.
 
-**Out.** Frames are gathered and leave in one write: behind the read that they answer, when a receiver finds nothing
-more, at the end of the loop's tick, or when the high-water mark is passed. A write is refused, and says so, while more
-than that is waiting. What many channels get alike in one tick is gathered once for all of them (`Volley`).
+**Out.** Frames are gathered and leave in one write: when a receiver finds nothing more, at the end of the loop's tick,
+or when the high-water mark is passed. A write is refused, and says so, while more than that is waiting. What many
+channels get alike in one tick is gathered once for all of them (`Volley`). What answers a read waits for the end of the
+tick too: with all reads before all writes, a tick has more of both, and the loop asks the system less often.
 
 `hearing` and `speaking` say whether frames count that come, and that are written; `Connection` moves them.
 """
@@ -22,6 +23,7 @@ from asyncio import current_task
 from typing import TYPE_CHECKING, Any
 
 from trunkline.engine.codec import BINARY, TEXT, Decoder, binary_frame, frame, frame_header, text_frame
+from trunkline.engine.direct import NOT_DIRECT, send_now
 from trunkline.turn import Turn
 
 if TYPE_CHECKING:
@@ -224,6 +226,7 @@ class Channel:
 
     __slots__ = (
         "_base",
+        "_behind",
         "_callback",
         "_decoder",
         "_deflate",
@@ -239,6 +242,7 @@ class Channel:
         "_reading",
         "_receiver",
         "_share",
+        "_socket",
         "_threshold",
         "_transport",
         "_turn",
@@ -279,6 +283,9 @@ class Channel:
         self._out: list[bytes] = []
         self._out_bytes = 0
         self._volley: Volley | None = None
+        # The transport's, if it may be passed by; and whether what is written stands behind what waits in it.
+        self._socket = NOT_DIRECT
+        self._behind = True
         self._reading = False
         self._read_paused = False
         self._write_paused = False
@@ -332,8 +339,6 @@ class Channel:
             or self._decoder.received - self._base >= self._inbound_bytes
         ):
             self._pause_reading()
-        if self._out_bytes or self._volley is not None:
-            self.flush()
 
     def _wake(self) -> None:
         if self._receiver is not None and self._receiver._waiting:
@@ -506,7 +511,7 @@ class Channel:
                 continue
             if channel._volley is not None:
                 channel._settle()
-            if not channel._out and not channel._reading:
+            if not channel._out:
                 silent.append(channel)
             channel._volley = volley
             left = channel._high_water - channel._out_bytes
@@ -515,7 +520,8 @@ class Channel:
             if left < volley.space:
                 volley.space = left
         if silent:
-            self._share.flush_soon(self._loop, *silent)
+            silent[0]._flush_soon()
+            self._share.unflushed += silent[1:]
         return volley
 
     def _settle(self) -> None:
@@ -529,19 +535,14 @@ class Channel:
 
     def _put(self, data: bytes) -> None:
         """Gather a frame, welcome or not."""
-        if self._gather(data):
-            self._share.flush_soon(self._loop, self)
-
-    def _gather(self, data: bytes) -> bool:
-        """Gather a frame; whether somebody must see to it that it leaves."""
         if self._volley is not None:
             self._settle()
-        silent = not self._out and not self._reading
+        if not self._out:
+            self._flush_soon()
         self._out.append(data)
         self._out_bytes += len(data)
         if self._out_bytes > self._high_water:
             self.writable = False
-        return silent
 
     def _put_large(self, data: bytes) -> None:
         """Write a binary message without another copy of it, behind what is gathered.
@@ -553,25 +554,48 @@ class Channel:
         self._settle()
         written = self._out_bytes
         self.flush()
-        if not written and not self._reading:
-            self._share.flush_soon(self._loop, self)
+        if not written:
+            self._flush_soon()
+        self._behind = True
         self._transport.write(frame_header(BINARY, len(data)))
         self._transport.write(data)
         self._out_bytes = written + len(data)
         if self._out_bytes > self._high_water:
             self.writable = False
 
+    def _flush_soon(self) -> None:
+        """Let what is gathered leave at the end of the loop's tick."""
+        unflushed = self._share.unflushed
+        if not unflushed:
+            self._share.flush_soon(self._loop)
+        unflushed.append(self)
+
+    def _write(self, data: bytes) -> None:
+        """Hand bytes to the system, or to the transport what the system does not take, and what has to wait behind."""
+        unsent: bytes | memoryview = data
+        if self._socket != NOT_DIRECT:
+            if self._behind and not self._transport.get_write_buffer_size():
+                self._behind = False
+            if not self._behind:
+                sent = send_now(self._socket, data)
+                if sent == len(data):
+                    return
+                if sent > 0:
+                    unsent = memoryview(data)[sent:]
+        self._behind = True
+        self._transport.write(unsent)
+
     def flush(self) -> None:
-        """Hand all that is gathered to the transport, in one write."""
+        """Let all that is gathered leave, in one write."""
         volley, out = self._volley, self._out
         if volley is not None:
             if out:
                 self._settle()
             else:
                 self._volley = None
-                self._transport.write(volley.joined())
+                self._write(volley.joined())
         if out:
-            self._transport.write(out[0] if len(out) == 1 else b"".join(out))
+            self._write(out[0] if len(out) == 1 else b"".join(out))
             out.clear()
         self._out_bytes = 0
         self.writable = self.speaking and not self._write_paused

@@ -45,6 +45,8 @@ cdef class Channel:
     cdef public object _turn
     cdef public object _handed
     cdef public object _later
+    cdef public int _socket
+    cdef public bint _behind
     cdef public list _out
     cdef public Py_ssize_t _out_bytes
     cdef public Volley _volley
@@ -78,7 +80,10 @@ cdef class Channel:
     @cython.locals(volley=Volley)
     cpdef _settle(self)
     cpdef _put(self, data)
-    cpdef bint _gather(self, data) except -1
+    @cython.locals(sent=Py_ssize_t)
+    cdef _write(self, data)
+    @cython.locals(unflushed=list)
+    cpdef _flush_soon(self)
     cpdef _put_large(self, data)
     @cython.locals(volley=Volley, out=list)
     cpdef flush(self)

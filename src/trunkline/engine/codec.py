@@ -41,9 +41,10 @@ def _choose() -> Any:
         raise ValueError(f"TRUNKLINE_CODEC is 'pure' or not set, but it is {wanted!r}")
     if not wanted:
         try:
-            # Both or none: they are compiled together.
-            if find_spec("trunkline.engine._channel_native") is None:
-                raise ImportError("trunkline.engine._channel_native is not built")
+            # All or none: they are compiled together.
+            for name in ("trunkline.engine._channel_native", "trunkline.engine._send"):
+                if find_spec(name) is None:
+                    raise ImportError(f"{name} is not built")
             return importlib.import_module("trunkline.engine._codec")
         except ImportError as error:
             logger.warning(

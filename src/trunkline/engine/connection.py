@@ -30,6 +30,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from trunkline.engine.codec import Decoder, close_frame, frame
+from trunkline.engine.direct import NOT_DIRECT, socket_of
 from trunkline.engine.events import Close, Ping, Pong, Violation
 from trunkline.engine.keepalive import Keepalive
 from trunkline.engine.outbound import Outbound
@@ -151,6 +152,7 @@ class Connection(Outbound, asyncio.BufferedProtocol):
         self._threshold = 0 if deflate is None else deflate.threshold
         self._decoder = Decoder(self.settings.max_message, None if deflate is None else deflate.inflate)
         self.phase = OPEN
+        self._socket = socket_of(self._transport)
         self.hearing = self.speaking = True
         self.writable = not self._write_paused
         if self.settings.ping_interval is not None:
@@ -448,6 +450,7 @@ class Connection(Outbound, asyncio.BufferedProtocol):
     def _shut(self) -> None:
         """From now on nothing is written."""
         self.phase = max(self.phase, CLOSING)
+        self._socket = NOT_DIRECT
         self._settle()
         self.hearing = self.speaking = self.writable = False
         self._release_drains()

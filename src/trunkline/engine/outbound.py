@@ -87,7 +87,7 @@ class Outbound(Channel):
             self._later = deque()
             self.writable = False
             if not self._out:
-                self._share.flush_soon(self._loop, self)
+                self._flush_soon()
         self._later.append(write)
 
     def _write_later_ones(self) -> None:

@@ -6,23 +6,18 @@ Never module-global: with two loops in two threads, each would find the other's 
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
+    from trunkline.engine.channel import Channel
+
 __all__ = ["Alarm", "LoopShare", "share_of"]
 
 READ_BUFFER = 256 * 1024
-
-
-class Flushable(Protocol):
-    """What has something to write at the end of the tick."""
-
-    def flush(self) -> None:
-        """Write it."""
 
 
 class Alarm:
@@ -49,25 +44,26 @@ class LoopShare:
     A connection empties the buffer before it returns to the loop. Of all that write in one tick only the first asks the
     loop for a callback. Alarms that are set for the same span of time ring in the order in which they are set, so they
     stand in one queue with one timer of the loop: connections have the same few spans, and a timer each costs more.
+
+    Attributes:
+        read_buffer: What all connections read into.
+        unflushed: Connections that have something to write; who puts the first in calls `flush_soon`.
     """
 
-    __slots__ = ("_alarms", "_pending", "read_buffer")
+    __slots__ = ("_alarms", "read_buffer", "unflushed")
 
     def __init__(self) -> None:
         self.read_buffer = memoryview(bytearray(READ_BUFFER))
+        self.unflushed: list[Channel] = []
         self._alarms: dict[float, deque[Alarm]] = {}
-        self._pending: list[Flushable] = []
 
-    def flush_soon(self, loop: asyncio.AbstractEventLoop, *connections: Flushable) -> None:
-        """Flush connections at the end of the loop's tick.
+    def flush_soon(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Flush at the end of the loop's tick what stands in `unflushed` by then.
 
         Args:
             loop: The loop of this share, which does not hold it: a loop that nobody uses any more is to be forgotten.
-            connections: What has something to write, and had nothing before.
         """
-        if not self._pending:
-            loop.call_soon(self._flush_all, loop)
-        self._pending += connections
+        loop.call_soon(self._flush_all, loop)
 
     def call_later(self, seconds: float, callback: Callable[[], None], loop: asyncio.AbstractEventLoop) -> Alarm:
         """Call back after some time.
@@ -104,8 +100,8 @@ class LoopShare:
             del self._alarms[seconds]
 
     def _flush_all(self, loop: asyncio.AbstractEventLoop) -> None:
-        pending, self._pending = self._pending, []
-        for connection in pending:
+        unflushed, self.unflushed = self.unflushed, []
+        for connection in unflushed:
             try:
                 connection.flush()
             except Exception as error:
