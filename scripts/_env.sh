@@ -45,7 +45,8 @@ default_python() {
 # What an installation depends on: when it is unchanged, installing again would change nothing.
 fingerprint() {
     "$1" -c 'import hashlib, os, pathlib, sys
-compiled = [f"src/trunkline/engine/{name}" for name in ("_codec.pyx", "_send.pyx", "_channel.py", "_channel_native.pxd")]
+engine = pathlib.Path("src/trunkline/engine")
+compiled = [*sorted(engine.glob("*.p[yx][xd]")), engine / "_channel.py"]
 parts = [pathlib.Path(name).read_bytes() for name in ("pyproject.toml", "setup.py", *compiled)]
 print(hashlib.sha256(b"".join(parts) + f"{os.getcwd()} {sys.version}".encode()).hexdigest())'
 }

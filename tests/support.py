@@ -26,22 +26,27 @@ def unavailable(what: str) -> NoReturn:
 
 
 def installed(tmp_path: Path, **env: str) -> Path:
-    """Where a wheel of the package is installed that was built from a copy of the source, without its dependencies.
+    """Where a wheel of the package is installed, without its dependencies.
+
+    It is built from the source distribution, and that from a copy of the source.
 
     Args:
         tmp_path: Where both are put.
         env: Environment variables of the build.
     """
-    source, site = tmp_path / "source", tmp_path / "site"
+    source, wheels, site = (tmp_path / name for name in ("source", "wheels", "site"))
     source.mkdir()
     for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     for name in ("src/trunkline", "examples"):
-        ignored = shutil.ignore_patterns("__pycache__", "*.so", "_codec.c")
+        ignored = shutil.ignore_patterns("__pycache__", "*.so", "*.c")
         shutil.copytree(ROOT / name, source / name, ignore=ignored)
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site), str(source)]
-    done = subprocess.run(pip, capture_output=True, text=True, timeout=150, check=False, env={**os.environ, **env})
-    if "No matching distribution found for setuptools" in done.stderr:
+    build = [sys.executable, "-m", "build", "--outdir", str(wheels), str(source)]
+    done = subprocess.run(build, capture_output=True, text=True, timeout=150, check=False, env={**os.environ, **env})
+    if "No matching distribution found for setuptools" in done.stdout + done.stderr:
         unavailable("building a wheel needs setuptools from a package index: connect this machine to one")
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
+    (wheel,) = wheels.glob("*.whl")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site), str(wheel)]
+    subprocess.run(pip, check=True, timeout=60)
     return site

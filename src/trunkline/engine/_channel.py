@@ -573,7 +573,7 @@ class Channel:
     def _write(self, data: bytes) -> None:
         """Hand bytes to the system, or to the transport what the system does not take, and what has to wait behind."""
         unsent: bytes | memoryview = data
-        if self._socket != NOT_DIRECT:
+        if self._socket >= 0:
             if self._behind and not self._transport.get_write_buffer_size():
                 self._behind = False
             if not self._behind:

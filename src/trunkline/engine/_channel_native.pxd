@@ -2,6 +2,13 @@
 
 cimport cython
 
+# These stand for the functions of the same names that _channel.py imports.
+from trunkline.engine._codec cimport binary_frame, frame, frame_header, text_frame
+from trunkline.engine._send cimport send_now
+
+cdef Py_ssize_t LARGE
+cdef Py_ssize_t TAKEN_MESSAGES
+
 
 cdef class Channel
 

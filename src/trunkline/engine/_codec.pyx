@@ -491,7 +491,7 @@ cdef class Decoder:
         return None
 
 
-def text_frame(data):
+cpdef bytes text_frame(data):
     """The frame of a text message.
 
     Args:
@@ -509,7 +509,7 @@ def text_frame(data):
     return build(FINAL | TEXT, <const uint8_t*>PyBytes_AS_STRING(encoded), PyBytes_GET_SIZE(encoded))
 
 
-def binary_frame(data):
+cpdef bytes binary_frame(data):
     """The frame of a binary message.
 
     Args:
@@ -518,7 +518,7 @@ def binary_frame(data):
     return frame(BINARY, data)
 
 
-def frame(int opcode, payload, bint rsv1=False):
+cpdef bytes frame(int opcode, payload, bint rsv1=False):
     """One whole frame.
 
     Args:
@@ -535,7 +535,7 @@ def frame(int opcode, payload, bint rsv1=False):
         PyBuffer_Release(&view)
 
 
-def frame_header(int opcode, Py_ssize_t length, bint rsv1=False):
+cpdef bytes frame_header(int opcode, Py_ssize_t length, bint rsv1=False):
     """The header of a frame whose payload is written beside it.
 
     Args:

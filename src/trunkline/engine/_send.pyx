@@ -23,7 +23,7 @@ cdef extern from *:
     Py_ssize_t send_without_waiting(int descriptor, const char *data, Py_ssize_t size)
 
 
-def send_now(int descriptor, bytes data not None):
+cpdef Py_ssize_t send_now(int descriptor, bytes data) except? -1:
     """Send what the system takes at once: how many bytes that were, or -1 if it takes none.
 
     Args:
