@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.fanout.cases import GOALS, MEMBERS, STALLED, WINDOWS
 from benchmarks.fanout.rows import BASELINE, OURS, OVER_REDIS, ROWS
-from benchmarks.servers.report import number, quiet, ratio_text
+from benchmarks.servers.report import how_often, number, quiet, ratio_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -163,7 +163,7 @@ def markdown(results: Results) -> str:
         "This page is written by a program; what is measured and how stands in "
         "[benchmarks/README.md](../benchmarks/README.md).",
         "",
-        f"Measured on {about['date']} with `{about['command']}`: {about['rounds']} round(s), everything in each, "
+        f"Measured on {about['date']} with `{about['command']}`: {how_often(about['rounds'])}, everything in each, "
         f"{about['seconds']:g} s each after a warm-up. A figure is the median of the rounds; a ratio that of the "
         "ratios within a round, with the lowest and the highest.",
         f"Machine: {about['machine']}; one core for the server, one for the load. {quiet(about['load_before'])}",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from benchmarks.servers.cases import Column, Goal
     from benchmarks.servers.results import Results, Spread
 
-__all__ = ["PAGE", "PLOT", "markdown", "number", "plot", "quiet", "ratio_text", "terminal", "write"]
+__all__ = ["PAGE", "PLOT", "how_often", "markdown", "number", "plot", "quiet", "ratio_text", "terminal", "write"]
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 PLOT = PAGE.with_suffix(".svg")
@@ -85,6 +85,11 @@ def _verdict(results: Results, goal: Goal) -> str:
     return f"| {goal.text} | {bound} | {shown} | {'yes' if met else '**no**'} |"
 
 
+def how_often(rounds: int) -> str:
+    """How many rounds, in words."""
+    return "1 round" if rounds == 1 else f"{rounds} rounds"
+
+
 def quiet(average: float) -> str:
     """What is to be said of a machine with that load average."""
     if average < BUSY:
@@ -99,7 +104,7 @@ def markdown(results: Results) -> str:
     """The part of the page that is written by the program."""
     about = results.about
     lines = [
-        f"Measured on {about['date']} with `{about['command']}`: {about['rounds']} rounds, every server in each, "
+        f"Measured on {about['date']} with `{about['command']}`: {how_often(about['rounds'])}, every server in each, "
         f"{about['seconds']:g} s each after a warm-up.",
         f"Machine: {about['machine']}; one core for the server, one for the load. {quiet(about['load_before'])}",
         "",
