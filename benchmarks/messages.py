@@ -23,7 +23,7 @@ import msgspec
 from benchmarks.paired import verdict
 from benchmarks.servers.cases import Case
 from benchmarks.servers.measure import measure
-from benchmarks.servers.peers import ENGINE, TRUNKLINE, UVICORN, Missing, Peer, install, uvicorn
+from benchmarks.servers.peers import TRUNKLINE, UVICORN, Missing, Peer, install, trunkline, uvicorn
 from benchmarks.servers.processes import NotMeasured
 
 ROUNDS, SECONDS, QUICK_SECONDS = 5, 1.0, 0.5
@@ -37,7 +37,7 @@ FASTAPI = Peer(
     uvicorn("typed_fastapi_app:app", "websockets-sansio"),
     (*UVICORN, "fastapi==0.165.*"),
 )
-OURS = Peer("trunkline", "trunkline", uvicorn("typed_trunkline_app:app", ENGINE), (*TRUNKLINE, "msgspec"), ours=True)
+OURS = Peer("trunkline", "trunkline", trunkline("typed_trunkline_app:app"), (*TRUNKLINE, "msgspec"), ours=True)
 
 
 class Row(NamedTuple):

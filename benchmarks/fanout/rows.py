@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.servers.peers import ENGINE, PEERS, TRUNKLINE, UVICORN, Peer, uvicorn
+from benchmarks.servers.peers import PEERS, TRUNKLINE, UVICORN, Peer, trunkline, uvicorn
 
 __all__ = ["BASELINE", "OURS", "OVER_REDIS", "PROGRAMS", "ROWS", "WORKERS", "Row", "memberships"]
 
@@ -75,7 +75,7 @@ def _workers(peer: Peer, name: str, title: str, path: str = "/room", **environme
     return Row(replace(peer, name=name, title=title, command=command, environment=environment), path)
 
 
-_HUB = Peer("hub", "", uvicorn("hub_redis:app", ENGINE), (*TRUNKLINE, "redis"), ours=True)
+_HUB = Peer("hub", "", trunkline("hub_redis:app"), (*TRUNKLINE, "redis"), ours=True)
 _ON_LITESTAR = _app("", "", "litestar_app", *_LITESTAR)
 _ON_CHANNELS = _app("", "", "channels_app", *_CHANNELS)
 
@@ -88,4 +88,4 @@ OVER_REDIS = (
     _workers(_ON_CHANNELS, "channels-pubsub", "Django Channels, `pubsub` layer", CHANNELS_LAYER="pubsub"),
 )
 
-memberships = Row(Peer("memberships", "", uvicorn("memberships:app", ENGINE), TRUNKLINE, ours=True))
+memberships = Row(Peer("memberships", "", trunkline("memberships:app"), TRUNKLINE, ours=True))

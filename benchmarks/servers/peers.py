@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BASELINE",
-    "ENGINE",
     "INSTALLED",
     "LOAD",
     "PEERS",
@@ -25,6 +24,7 @@ __all__ = [
     "Missing",
     "Peer",
     "install",
+    "trunkline",
     "uvicorn",
     "versions",
 ]
@@ -71,12 +71,19 @@ class Peer:
 UVICORN = ("uvicorn==0.54.*", "uvloop", "httptools", "anyio", "typing_extensions", "websockets>=15,<18")
 TRUNKLINE = (*UVICORN, "pydantic>=2.11,<3")
 _STARLETTE = "starlette==1.10.*"
-ENGINE = "trunkline.engine:WebSocketProtocol"
+_ENGINE = "trunkline.engine:WebSocketProtocol"
+
+
+QUIET = ("--port", "{port}", "--log-level", "warning", "--no-access-log")
+
+
+def trunkline(app: str) -> tuple[str | Path, ...]:
+    """The command that serves a program as `trunkline run` does."""
+    return (PYTHON, "-m", "trunkline", "run", app, *QUIET)
 
 
 def uvicorn(app: str, ws: str) -> tuple[str | Path, ...]:
     """The command that serves a program on uvicorn with that WebSocket protocol."""
-    quiet = ("--log-level", "warning", "--no-access-log")
     return (
         PYTHON,
         "-m",
@@ -88,9 +95,7 @@ def uvicorn(app: str, ws: str) -> tuple[str | Path, ...]:
         "uvloop",
         "--http",
         "httptools",
-        "--port",
-        "{port}",
-        *quiet,
+        *QUIET,
     )
 
 
@@ -109,25 +114,25 @@ def _program(name: str) -> tuple[str | Path, ...]:
 
 
 PEERS = (
-    Peer("trunkline", "**trunkline**", uvicorn("trunkline_app:app", ENGINE), TRUNKLINE, ours=True),
+    Peer("trunkline", "**trunkline**", trunkline("trunkline_app:app"), TRUNKLINE, ours=True),
     Peer(
         "trunkline-listener",
         "**trunkline**, listener",
-        uvicorn("listener_app:app", ENGINE),
+        trunkline("listener_app:app"),
         TRUNKLINE,
         ours=True,
     ),
     Peer(
         "trunkline-starlette",
         "Starlette on trunkline's engine",
-        uvicorn("starlette_app:app", ENGINE),
+        uvicorn("starlette_app:app", _ENGINE),
         (*TRUNKLINE, _STARLETTE),
         ours=True,
     ),
     Peer(
         "trunkline-pure",
         "trunkline, codec in pure Python",
-        uvicorn("trunkline_app:app", ENGINE),
+        trunkline("trunkline_app:app"),
         TRUNKLINE,
         environment={"TRUNKLINE_CODEC": "pure"},
         ours=True,

@@ -11,6 +11,7 @@ But for one thing: query strings may hold tokens, so the access log shows the pa
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import re
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,12 @@ def _cut_query(record: logging.LogRecord) -> bool:
     return True
 
 
+@functools.cache
+def _cut_queries() -> None:
+    """Set up the access log. At the first connection: nothing of ours runs before, once uvicorn has its loggers."""
+    logging.getLogger("uvicorn.access").addFilter(_cut_query)
+
+
 class HTTPProtocol(asyncio.Protocol):
     """What `uvicorn --http trunkline.engine:HTTPProtocol` makes of every connection, until its first bytes have come.
 
@@ -68,8 +75,7 @@ class HTTPProtocol(asyncio.Protocol):
         self._server_state = server_state
         self._app_state = app_state
         self._loop = _loop
-        # Here, because nothing of ours runs between uvicorn's setting up of its loggers and its first connection.
-        logging.getLogger("uvicorn.access").addFilter(_cut_query)
+        _cut_queries()
 
     def connection_made(self, transport: Any) -> None:
         """A client has connected."""
