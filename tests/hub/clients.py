@@ -46,6 +46,7 @@ class Client:
 
     Args:
         url: The topic's endpoint.
+        max_queue: How many messages may wait for it before it reads no more; None: any number.
 
     Attributes:
         process: The worker that served it last.
@@ -54,8 +55,9 @@ class Client:
         reloads: How many times it was told, behind its first connection, that it may have missed something.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, max_queue: int | None = None) -> None:
         self.url = url
+        self.max_queue = max_queue
         self.process = 0
         self.at = ""
         self.values: list[Any] = []
@@ -65,7 +67,11 @@ class Client:
     async def connected(self) -> AsyncIterator[ClientConnection]:
         """Be in the topic."""
         async with connect(
-            f"{self.url}?since={self.at}", max_queue=None, proxy=None, compression=None, open_timeout=PATIENCE
+            f"{self.url}?since={self.at}",
+            max_queue=self.max_queue,
+            proxy=None,
+            compression=None,
+            open_timeout=PATIENCE,
         ) as connection:
             while True:
                 message = json.loads(await receive(connection))
