@@ -17,6 +17,7 @@ from tests.line_peer import LinePeer
 from trunkline.hub import BrokerError, Hub, OutcomeUnknown, Position, Retention, TopicConfig
 from trunkline.hub.brokers.redis import RedisBroker, broker, connecting, listener
 from trunkline.hub.brokers.redis.scripts import PUBLISH
+from trunkline.hub.brokers.redis.urls import Address
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -313,6 +314,27 @@ async def test_a_cancelled_publish_that_has_not_been_told_is_not_done(redis_serv
         position = await topic.publish("2")
         assert position is not None
         assert position.offset == 2
+
+
+async def test_a_connection_to_a_server_that_takes_nothing_is_let_go_of_at_once(redis_server: RedisServer) -> None:
+    connection = await connecting.Connector(Address("127.0.0.1", redis_server.port), {}).connect()
+    transport = connection.transport
+    held = transport.get_extra_info("socket")
+
+    async def waits_to_be_sent() -> bool:
+        return bool(transport.get_write_buffer_size())
+
+    redis_server.pause()
+    try:
+        sending = asyncio.create_task(connection.send_packed_command([bytes(50_000_000)], check_health=False))
+        await eventually(waits_to_be_sent)
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+        await connecting.drop(connection)
+        await asyncio.sleep(0)
+        assert held.fileno() == -1
+    finally:
+        redis_server.resume()
 
 
 def test_pauses_grow_and_are_never_in_step() -> None:

@@ -19,6 +19,7 @@ class LostConnection:
         self.reading = asyncio.Event()
         self.lost = asyncio.Event()
         self._reader = self._parser = self
+        self.transport = self
         self.parse_error = RuntimeError
 
     async def connect(self) -> LostConnection:
@@ -33,6 +34,9 @@ class LostConnection:
         raise ConnectionResetError("gone")
 
     async def disconnect(self, **_: Any) -> None:
+        pass
+
+    def abort(self) -> None:
         pass
 
 

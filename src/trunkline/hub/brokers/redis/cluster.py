@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 
-from trunkline.hub.brokers.redis.connecting import FAILURES, Connector, pauses, within
+from trunkline.hub.brokers.redis.connecting import FAILURES, Connector, drop, pauses, within
 from trunkline.hub.brokers.redis.naming import SHARDED, slot_name
 from trunkline.hub.brokers.redis.servers import Server, Servers
 from trunkline.hub.brokers.redis.urls import Address
@@ -114,7 +114,7 @@ class Cluster(Servers):
             await connection.send_command("CLUSTER", "SLOTS")
             answer = await connection.read_response(disconnect_on_error=False)
         finally:
-            await connection.disconnect(nowait=True)
+            await drop(connection)
         owners = list(self._owners)
         for first, last, (host, port, *_), *_ in answer:
             # A server that does not know its own name leaves it out.

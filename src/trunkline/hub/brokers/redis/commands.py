@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import AskError, ClusterDownError, NoScriptError, ReadOnlyError, ResponseError, TryAgainError
 
 from trunkline.hub.brokers.redis import connecting
-from trunkline.hub.brokers.redis.connecting import FAILURES, pauses
+from trunkline.hub.brokers.redis.connecting import FAILURES, drop, pauses
 from trunkline.hub.brokers.redis.replies import Reader, pack
 from trunkline.hub.brokers.redis.scripts import ALL
 from trunkline.hub.errors import BrokerError, OutcomeUnknown
@@ -235,4 +235,4 @@ class Commands:
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            await connection.disconnect(nowait=True)
+            await drop(connection)

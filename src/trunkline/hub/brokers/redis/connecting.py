@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from trunkline.hub.brokers.redis.urls import Target
 
-__all__ = ["FAILURES", "Connector", "MasterConnector", "check_options", "pauses", "within"]
+__all__ = ["FAILURES", "Connector", "MasterConnector", "check_options", "drop", "pauses", "within"]
 
 CONNECT_TIMEOUT = 3.0
 RESPONSE_TIMEOUT = 5.0
@@ -54,6 +54,12 @@ async def within(seconds: float, whom: object) -> AsyncIterator[None]:
             yield
     except TimeoutError:
         raise TimeoutError(f"{whom} has not answered within {seconds:g} s") from None
+
+
+async def drop(connection: Any) -> None:
+    """Let go of a connection, with what it has not sent, which a server that takes nothing would hold it for."""
+    await connection.disconnect(nowait=True)
+    connection.transport.abort()
 
 
 def _make(address: Address, options: Mapping[str, Any]) -> Any:
@@ -103,6 +109,8 @@ class Connector:
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
+        # For `drop`: redis-py forgets its own when a write is cancelled, and closes it behind what is written.
+        connection.transport = connection._writer.transport
         return connection
 
 
@@ -134,7 +142,7 @@ class MasterConnector:
                 # Sentinels that have been away name the one before, which follows the new one by now.
                 raise ConnectionError(f"{address} is {role.decode()}, not master")
         except BaseException:
-            await connection.disconnect(nowait=True)
+            await drop(connection)
             raise
         return connection
 
@@ -161,5 +169,5 @@ class MasterConnector:
                 await connection.send_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._target.master)
                 answer = await connection.read_response(disconnect_on_error=False)
         finally:
-            await connection.disconnect(nowait=True)
+            await drop(connection)
         return None if answer is None else Address(answer[0].decode(), int(answer[1]))

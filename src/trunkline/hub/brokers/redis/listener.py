@@ -19,7 +19,7 @@ import random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trunkline.hub.brokers.redis.commands import NOT_DONE
-from trunkline.hub.brokers.redis.connecting import FAILURES, pauses
+from trunkline.hub.brokers.redis.connecting import FAILURES, drop, pauses
 from trunkline.hub.brokers.redis.naming import channel_of, glob_of, topic_of
 from trunkline.hub.brokers.redis.replies import Reader, pack
 from trunkline.hub.errors import BrokerError
@@ -191,7 +191,7 @@ class Listener:
                 finally:
                     self._interrupted |= self._heard
                     self._heard.clear()
-                    await connection.disconnect(nowait=True)
+                    await drop(connection)
             except FAILURES as error:
                 self.reconnects += 1
                 logger.warning("not listening to Redis: %s", error)
