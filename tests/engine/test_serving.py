@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import ssl
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import websockets.sync.client
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 
 from tests.engine.client_frames import BINARY, CLOSE, client_frame, header, text
@@ -38,6 +40,17 @@ def test_our_http_side_keeps_what_a_client_sends_behind_its_handshake_in_one_seg
         assert client.accepted().texts(2) == ["one", "two"]
 
 
+async def over_tls(uri: str, context: ssl.SSLContext) -> None:
+    """One thread alone: the synchronous client reads and writes an SSL object in two, for which it is not made."""
+    async with asyncio.timeout(SECONDS):
+        async with connect(f"{uri}/echo", proxy=None, ssl=context, max_size=None) as client:
+            for message in ("text", bytes(3 << 20)):
+                await client.send(message)
+                assert await client.recv() == message
+        async with connect(f"{uri}/facts", proxy=None, ssl=context) as client:
+            assert json.loads(await client.recv())["scope"]["scheme"] == "wss"
+
+
 @pytest.mark.parametrize("http", HTTP_SIDES[1:])
 @pytest.mark.parametrize("loop", LOOPS)
 def test_the_engine_serves_over_tls(loop: str, http: str, certificate: Path) -> None:
@@ -54,12 +67,7 @@ def test_the_engine_serves_over_tls(loop: str, http: str, certificate: Path) -> 
     with engine(*options, "--ws-max-size", str(4 << 20)) as server:
         context = ssl.create_default_context(cafile=str(certificate))
         uri = f"wss://127.0.0.1:{server.port}"
-        with websockets.sync.client.connect(f"{uri}/echo", proxy=None, ssl=context, max_size=None) as client:
-            for message in ("text", bytes(3 << 20)):
-                client.send(message)
-                assert client.recv(SECONDS) == message
-        with websockets.sync.client.connect(f"{uri}/facts", proxy=None, ssl=context) as client:
-            assert json.loads(client.recv(SECONDS))["scope"]["scheme"] == "wss"
+        asyncio.run(over_tls(uri, context))
         plain = socket.create_connection(("127.0.0.1", server.port), SECONDS)
         with Raw(context.wrap_socket(plain, server_hostname="127.0.0.1")).accepted() as raw:
             raw.sock.sendall(text("before") + header(BINARY, 10 << 20) + bytes(1 << 20))
