@@ -12,7 +12,8 @@ from uvicorn.config import Config
 
 import trunkline.workers
 from tests.support import ROOT
-from trunkline.engine.protocol import WebSocketProtocol, _settings
+from trunkline.engine.protocol import _settings
+from trunkline.engine.settings import EngineSettings
 from trunkline.workers import note_workers, worker_count
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def test_a_server_says_it(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_our_engine_tells_what_uvicorn_was_told() -> None:
-    _settings(Config("module:app", workers=7, log_config=None), WebSocketProtocol)
+    _settings(Config("module:app", workers=7, log_config=None), EngineSettings())
     assert worker_count() == 7
 
 

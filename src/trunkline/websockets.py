@@ -313,11 +313,7 @@ class WebSocket(HTTPConnection[StateT], TypedMessages, Expellable):
         self._fast_in = self._fast_out = None
         if self._end is None:
             known = None if self._line_in is None else self._line_in.closed
-            self._end = (
-                message
-                if known is None
-                else {"type": "websocket.disconnect", "code": known.code, "reason": known.reason}
-            )
+            self._end = message if known is None else {"type": "websocket.disconnect", **known._asdict()}
         if self._inbox is not None:
             self._inbox.wake()
 

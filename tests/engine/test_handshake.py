@@ -13,7 +13,6 @@ from websockets.http11 import Request as WebSocketsRequest
 from websockets.server import ServerProtocol
 
 from tests.engine.heads import KEY, USUAL, parse_response, raw_request, read, refused, usual
-from trunkline.engine import handshake
 from trunkline.engine.answers import accept_key
 from trunkline.engine.handshake import MAX_HEAD_SIZE, MAX_HEADERS, Extension, HandshakeError, HandshakeReader
 
@@ -332,36 +331,3 @@ def test_a_mutated_request_raises_nothing_but_handshake_errors_and_agrees_with_w
         response = server.accept(WebSocketsRequest(request.target.decode(), theirs))
         assert response.status_code == 101
         assert response.headers["sec-websocket-accept"].encode() == accept_key(request.key)
-
-
-FIELDS = {
-    b"Host": [b"a", b""],
-    b"Upgrade": [b"websocket", b"WebSocket", b"h2c"],
-    b"Connection": [b"Upgrade", b"keep-alive, Upgrade", b"keep-alive"],
-    b"Sec-WebSocket-Version": [b"13", b"8"],
-    b"Sec-WebSocket-Key": [KEY, b"short"],
-    b"Content-Length": [b"0", b"1"],
-    b"Transfer-Encoding": [b"chunked"],
-}
-PAIRS = st.sampled_from([(name, value) for name, values in FIELDS.items() for value in values])
-
-
-@given(
-    more=st.lists(PAIRS, max_size=2),
-    left_out=st.sets(st.sampled_from([name for name, _ in USUAL]), max_size=1),
-    line=st.sampled_from([b"GET / HTTP/1.1", b"GET / HTTP/1.0", b"GET / HTTP/1.2", b"POST / HTTP/1.1"]),
-)
-def test_what_is_usual_needs_no_rule(more: Pairs, left_out: set[bytes], line: bytes) -> None:
-    """Against the rules alone: the short way never lets through, or refuses, what they would not."""
-    head = raw_request([*(pair for pair in USUAL if pair[0] not in left_out), *more], line)
-
-    def outcome() -> object:
-        try:
-            return read(head)
-        except HandshakeError as error:
-            return str(error)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(handshake, "_is_usual", lambda _: False)
-        by_the_rules = outcome()
-    assert outcome() == by_the_rules

@@ -154,8 +154,6 @@ class _Head(NamedTuple):
         return value == token or token in [element.strip(b" \t") for element in value.split(b",")]
 
 
-_USUAL_CONNECTIONS = ([b"Upgrade"], [b"keep-alive, Upgrade"])
-
 # What a handshake must fulfil, in the order of checking: the rule, and the answer to a request that breaks it.
 _UPGRADE = (b"upgrade", b"websocket")
 _RULES: tuple[tuple[Callable[[_Head], Any], int, str, tuple[tuple[bytes, bytes], ...]], ...] = (
@@ -202,32 +200,6 @@ _RULES: tuple[tuple[Callable[[_Head], Any], int, str, tuple[tuple[bytes, bytes],
         (),
     ),
 )
-
-
-def _is_usual(head: _Head) -> bool:
-    """Whether a request follows all rules in the one way that nearly every request does: then none has to be asked."""
-    fields = head.fields
-    return (
-        head.method == b"GET"
-        and head.version == b"HTTP/1.1"
-        and len(fields.get(b"host", ())) == 1
-        and fields.get(b"upgrade") == [b"websocket"]
-        and fields.get(b"connection") in _USUAL_CONNECTIONS
-        and fields.get(b"sec-websocket-version") == [b"13"]
-        and len(keys := fields.get(b"sec-websocket-key", [])) == 1
-        and _is_key(keys[0]) is not None
-        and b"transfer-encoding" not in fields
-        and b"content-length" not in fields
-    )
-
-
-def _check(head: _Head) -> None:
-    if _is_usual(head):
-        return
-    for holds, status, text, answer_headers in _RULES:
-        if not holds(head):
-            raise HandshakeError(status, text, answer_headers)
-
 
 _CHECKED_FIELDS = frozenset(
     (
@@ -302,7 +274,10 @@ def _parse(head: bytes, rest: bytes) -> HandshakeRequest:
     for name, value in headers:
         if name in _CHECKED_FIELDS:
             fields.setdefault(name, []).append(value)
-    _check(_Head(method, version, fields))
+    checked = _Head(method, version, fields)
+    for holds, status, text, answer_headers in _RULES:
+        if not holds(checked):
+            raise HandshakeError(status, text, answer_headers)
     return HandshakeRequest(
         method=method.decode("ascii"),
         target=target,

@@ -58,10 +58,10 @@ logger = logging.getLogger("uvicorn.error")
 
 
 @functools.lru_cache(maxsize=8)
-def _settings(config: Config, kind: type[WebSocketProtocol]) -> EngineSettings:
+def _settings(config: Config, settings: EngineSettings) -> EngineSettings:
     """Ours, then uvicorn's options, then our environment variables. Once for a server, like this:"""
     note_workers(config.workers)
-    return from_environment(from_uvicorn(kind.settings, functools.partial(getattr, config)))
+    return from_environment(from_uvicorn(settings, functools.partial(getattr, config)))
 
 
 class WebSocketProtocol(Calls, asyncio.Protocol):
@@ -102,7 +102,7 @@ class WebSocketProtocol(Calls, asyncio.Protocol):
             config.load()
         super().__init__(config, server_state, _loop or asyncio.get_event_loop())
         self._app_state = app_state
-        self._limits = _settings(config, type(self))  # type: ignore[arg-type]  # a class can be hashed
+        self._limits = _settings(config, self.settings)
         self._reader: HandshakeReader | None = HandshakeReader()
         self._state = CONNECTING
         self._connected = False
