@@ -72,14 +72,12 @@ UVICORN = ("uvicorn==0.54.*", "uvloop", "httptools", "anyio", "typing_extensions
 TRUNKLINE = (*UVICORN, "pydantic>=2.11,<3")
 _STARLETTE = "starlette==1.10.*"
 _ENGINE = "trunkline.engine:WebSocketProtocol"
-
-
-QUIET = ("--port", "{port}", "--log-level", "warning", "--no-access-log")
+_OPTIONS = ("--port", "{port}", "--log-level", "warning", "--no-access-log")
 
 
 def trunkline(app: str) -> tuple[str | Path, ...]:
     """The command that serves a program as `trunkline run` does."""
-    return (PYTHON, "-m", "trunkline", "run", app, *QUIET)
+    return (PYTHON, "-m", "trunkline", "run", app, *_OPTIONS)
 
 
 def uvicorn(app: str, ws: str) -> tuple[str | Path, ...]:
@@ -95,7 +93,7 @@ def uvicorn(app: str, ws: str) -> tuple[str | Path, ...]:
         "uvloop",
         "--http",
         "httptools",
-        *QUIET,
+        *_OPTIONS,
     )
 
 

@@ -8,6 +8,7 @@ import random
 import socket
 import ssl
 import struct
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,7 +21,7 @@ from trunkline.engine.direct import NOT_DIRECT, PLAIN, send_now, socket_of
 from trunkline.engine.settings import EngineSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine
     from pathlib import Path
 
 pytestmark = pytest.mark.skipif(not NATIVE, reason="not compiled")
@@ -81,11 +82,15 @@ class Witness(asyncio.Protocol):
             self.lost.set_result(False)
 
 
-async def witnessed(family: int) -> tuple[Any, Witness, socket.socket]:
+@asynccontextmanager
+async def witnessed(family: int = socket.AF_INET) -> AsyncIterator[tuple[Any, Witness, socket.socket]]:
+    """A transport, its protocol, and the other end."""
     ours, theirs = pair(family)
     witness = Witness(os.fstat(ours.fileno()).st_ino, ours.fileno())
     transport, _ = await asyncio.get_running_loop().create_connection(lambda: witness, sock=ours)
-    return transport, witness, theirs
+    with theirs:
+        yield transport, witness, theirs
+        transport.abort()
 
 
 def leave(transport: Any, theirs: socket.socket) -> None:
@@ -117,8 +122,7 @@ def abort(transport: Any, theirs: socket.socket) -> None:
 @pytest.mark.parametrize("end", [leave, reset, write_to_nobody, close, abort])
 def test_a_socket_is_open_until_the_transport_has_told_its_end(run: Run, end: Any, family: str) -> None:
     async def test() -> None:
-        transport, witness, theirs = await witnessed(FAMILIES[family])
-        with theirs:
+        async with witnessed(FAMILIES[family]) as (transport, witness, theirs):
             end(transport, theirs)
             assert await witness.lost
 
@@ -128,12 +132,10 @@ def test_a_socket_is_open_until_the_transport_has_told_its_end(run: Run, end: An
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_transport_counts_what_it_was_given_and_the_system_has_not_taken(run: Run, family: str) -> None:
     async def test() -> None:
-        transport, _, theirs = await witnessed(FAMILIES[family])
-        with theirs:
+        async with witnessed(FAMILIES[family]) as (transport, *_):
             assert transport.get_write_buffer_size() == 0
             transport.write(bytes(10_000_000))
             assert transport.get_write_buffer_size() > 0
-            transport.abort()
 
     run(test())
 
@@ -141,14 +143,12 @@ def test_a_transport_counts_what_it_was_given_and_the_system_has_not_taken(run: 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_plain_transport_is_passed_by(run: Run, family: str) -> None:
     async def test() -> None:
-        transport, witness, theirs = await witnessed(FAMILIES[family])
-        with theirs:
+        async with witnessed(FAMILIES[family]) as (transport, witness, theirs):
             kind = type(transport)
             assert f"{kind.__module__}.{kind.__qualname__}" in PLAIN
             assert socket_of(transport) == witness.descriptor
             assert send_now(socket_of(transport), b"past it") == 7
-            assert theirs.recv(100) == b"past it"
-            transport.abort()
+            assert await asyncio.get_running_loop().sock_recv(theirs, 100) == b"past it"
 
     run(test())
 
@@ -162,13 +162,11 @@ def test_a_transport_that_has_to_see_every_byte_is_not_passed_by(run: Run) -> No
             return getattr(self._transport, name)
 
     async def test() -> None:
-        transport, _, theirs = await witnessed(socket.AF_INET)
-        with theirs:
+        async with witnessed() as (transport, *_):
             counting: Any = Counting(transport)
             assert socket_of(counting) == NOT_DIRECT
             made_up: Any = Transport()
             assert socket_of(made_up) == NOT_DIRECT
-            transport.abort()
 
     run(test())
 

@@ -4,7 +4,7 @@ This is ordinary Python. The package also compiles it (`_channel_native`, with t
 there is a C compiler; `trunkline.engine.channel` chooses. Both are one source, so they cannot differ.
 
 **In.** A read is decoded into `messages`; those from `head` on have not been taken. Whoever waits is woken once for a
-read. As a read is no task's doing, the task that waits can run at once, inside the read (`Waiter`): it takes what has
+read. As a read is no task's doing, the task that waits can run at once, inside the read (`Receiver`): it takes what has
 come, answers, and waits again before the loop goes on to the next connection.
 
 **Out.** Frames are gathered and leave in one write: when a receiver finds nothing more, at the end of the loop's tick,
@@ -503,7 +503,6 @@ class Channel:
         """Write a ready-made frame to all of these where it is welcome; more can be added to what comes back."""
         volley = Volley(data)
         size = len(data)
-        silent = []
         for line in lines:
             channel: Channel = line
             if not channel.writable:
@@ -512,16 +511,13 @@ class Channel:
             if channel._volley is not None:
                 channel._settle()
             if not channel._out:
-                silent.append(channel)
+                channel._flush_soon()
             channel._volley = volley
             left = channel._high_water - channel._out_bytes
             if left < size:
                 channel.writable = False
             if left < volley.space:
                 volley.space = left
-        if silent:
-            silent[0]._flush_soon()
-            self._share.unflushed += silent[1:]
         return volley
 
     def _settle(self) -> None:

@@ -82,7 +82,7 @@ cdef class Channel:
     cpdef write_text(self, data)
     cpdef write_bytes(self, data)
     cpdef write_frame(self, data)
-    @cython.locals(channel=Channel, volley=Volley, silent=list, size=Py_ssize_t, left=Py_ssize_t)
+    @cython.locals(channel=Channel, volley=Volley, size=Py_ssize_t, left=Py_ssize_t)
     cpdef write_frame_to(self, lines, data)
     @cython.locals(volley=Volley)
     cpdef _settle(self)

@@ -1,7 +1,7 @@
 # cython: language_level=3
 """One system call: send(2) on a socket, without waiting (`trunkline.engine.direct` says what for).
 
-On Windows it sends nothing, and nobody there asks it to.
+On Windows it takes nothing, so that all is the transport's.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE

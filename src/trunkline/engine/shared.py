@@ -47,7 +47,7 @@ class LoopShare:
 
     Attributes:
         read_buffer: What all connections read into.
-        unflushed: Connections that have something to write; who puts the first in calls `flush_soon`.
+        unflushed: Connections that have something to write; whoever puts the first in it calls `flush_soon`.
     """
 
     __slots__ = ("_alarms", "read_buffer", "unflushed")
