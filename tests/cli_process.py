@@ -9,11 +9,11 @@ import signal
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 COMMAND = [sys.executable, "-m", "trunkline"]
@@ -79,22 +79,39 @@ class Server:
 
 
 @contextmanager
-def serving(*arguments: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> Iterator[Server]:
-    """Start a command that goes on until it is told to end."""
+def started(
+    command: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None
+) -> Iterator[Server]:
+    """Start a program, and kill it at the end with all that it has started.
+
+    A child that outlived it would hold its output open, and a pipe that a thread reads from cannot be closed before its
+    end: the test would wait for ever, and no time-out would get through.
+    """
     with subprocess.Popen(
-        [*COMMAND, *arguments],
+        command,
         cwd=cwd,
         env={**os.environ, **(env or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=True,
     ) as process:
+        server = Server(process)
         try:
-            yield Server(process)
+            yield server
         finally:
-            if process.poll() is None:
-                process.terminate()
-                try:
-                    process.wait(TIMEOUT)
-                except subprocess.TimeoutExpired:
-                    process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            server.all_lines()
+
+
+@contextmanager
+def serving(*arguments: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """Start a command that goes on until it is told to end."""
+    with started([*COMMAND, *arguments], cwd=cwd, env=env) as server:
+        try:
+            yield server
+        finally:
+            server.process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                server.process.wait(TIMEOUT)

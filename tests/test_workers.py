@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -11,6 +9,7 @@ import pytest
 from uvicorn.config import Config
 
 import trunkline.workers
+from tests.cli_process import started
 from tests.support import ROOT
 from trunkline.engine.protocol import _settings
 from trunkline.engine.settings import EngineSettings
@@ -81,18 +80,9 @@ if __name__ == "__main__":
 @pytest.mark.parametrize("command", ["-m uvicorn served:app --workers 2 --port 0", "served.py"])
 def test_uvicorns_workers_warn_of_a_hub_in_memory(command: str, tmp_path: Path) -> None:
     (tmp_path / "served.py").write_text(SCRIPT)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    with subprocess.Popen(
-        [sys.executable, *command.split()],
-        cwd=tmp_path,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        try:
-            warned = next((line for line in process.stdout if "there are 2 worker processes" in line), "")
-        finally:
-            process.terminate()
+    environment = {"PYTHONPATH": str(ROOT / "src")}
+    with started([sys.executable, *command.split()], cwd=tmp_path, env=environment) as server:
+        warned = server.wait_for("there are 2 worker processes").string
+        server.process.terminate()
+        server.process.wait(30)
     assert 'Hub("redis://localhost:6379")' in warned

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -101,7 +102,12 @@ class RunningServer:
         self.read_from = 0
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                row.arguments(port), cwd=ROOT, env={**os.environ, **row.env}, stdout=output, stderr=subprocess.STDOUT
+                row.arguments(port),
+                cwd=ROOT,
+                env={**os.environ, **row.env},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
 
     def answers(self) -> bool:
@@ -119,7 +125,7 @@ class RunningServer:
         try:
             self.process.wait(SECONDS_TO_STOP)
         except subprocess.TimeoutExpired:
-            self.process.kill()
+            os.killpg(self.process.pid, signal.SIGKILL)  # and its workers
             self.process.wait(SECONDS_TO_STOP)
 
     def mark(self) -> None:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 import websockets.sync.client
 
-from tests.cli_process import Server
+from tests.cli_process import started
 from tests.engine.client_frames import CLOSE, PING
 from tests.engine.heads import raw_request
 
@@ -23,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from websockets.sync.client import ClientConnection
+
+    from tests.cli_process import Server
 
 __all__ = ["COMMANDS", "LOOPS", "SECONDS", "Engine", "Raw", "engine", "reset_at_close"]
 
@@ -33,9 +33,9 @@ SECONDS = 20.0
 class Engine:
     """A server in a child process."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process = process
-        self.log = Server(process)
+    def __init__(self, log: Server) -> None:
+        self.process = log.process
+        self.log = log
         self.port = 0
 
     def listens(self) -> None:
@@ -99,24 +99,10 @@ def engine(
     if not {"--uds", "--port"}.intersection(options):
         command += ["--port", "0"]
     env = {f"TRUNKLINE_WS_{name.upper()}": str(value) for name, value in settings.items()}
-    process = subprocess.Popen(
-        command,
-        cwd=cwd,
-        env={**os.environ, **env},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    with process:
-        running = Engine(process)
-        try:
-            running.port = int(running.log.wait_for(r"Uvicorn running on (?:\S+:(\d+)|unix)")[1] or 0)
-            yield running
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # its workers too, which would keep the pipe open
-            running.log.all_lines()
+    with started(command, cwd=cwd, env=env) as log:
+        running = Engine(log)
+        running.port = int(running.log.wait_for(r"Uvicorn running on (?:\S+:(\d+)|unix)")[1] or 0)
+        yield running
 
 
 def reset_at_close(sock: socket.socket) -> None:

@@ -18,13 +18,15 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
-from tests.cli_process import Server, serving
+from tests.cli_process import serving, started
 from tests.contracts.servers import free_port
 from tests.support import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.cli_process import Server
 
 EXAMPLES = ROOT / "examples" / "deploy"
 SECONDS = 20
@@ -175,25 +177,18 @@ def test_gunicorn_serves_with_our_engine_and_says_1012_when_it_stops() -> None:
     port = free_port()
     command = [sys.executable, "-m", "gunicorn", "-k", "gunicorn_worker.EngineWorker", "-w", "2", "--no-control-socket"]
     command += ["-b", f"127.0.0.1:{port}", "--pythonpath", f"{EXAMPLES},{EXAMPLES.parent}", "hello:app"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    try:
-        log = Server(process)
+    with started(command) as server:
         for _ in range(2):
-            log.wait_for("Application startup complete")
+            server.wait_for("Application startup complete")
         with connect(f"ws://127.0.0.1:{port}/echo", proxy=None) as client:
             client.send("hello")
             assert client.recv(SECONDS) == "you said: hello"
-            process.send_signal(signal.SIGTERM)
+            server.process.send_signal(signal.SIGTERM)
             with pytest.raises(ConnectionClosed) as closed:
                 client.recv(SECONDS)
             assert closed.value.rcvd is not None
             assert closed.value.rcvd.code == 1012
-        assert process.wait(SECONDS) == 0
-    finally:
-        process.kill()
-        process.wait(SECONDS)
-        assert process.stdout is not None
-        process.stdout.close()
+        assert server.process.wait(SECONDS) == 0
 
 
 def test_workers_are_replaced_at_sighup_while_others_serve() -> None:
