@@ -14,6 +14,7 @@ import starlette.routing
 from starlette._utils import get_route_path as reference_route_path
 
 from tests.asgi_call import http, run, websocket
+from trunkline.applications import App
 from trunkline.middleware import Middleware
 from trunkline.middleware.exceptions import ExceptionMiddleware
 from trunkline.responses import PlainTextResponse, Response
@@ -74,7 +75,6 @@ def said(sent: list[Message]) -> str:
     ("path", "words"),
     [
         ("rooms", r"Routed paths must start with '/', but got 'rooms'; write '/rooms'"),
-        ("", r"Routed paths must start with '/'"),
         ("/{id:number}", r"Unknown path convertor 'number' at path /{id:number}: there are str, path, int"),
         ("/{id}/{id}", r"Duplicated param name id at path /{id}/{id}"),
         ("/{b}/{a}/{a}/{b}", r"Duplicated param names a, b at path"),
@@ -644,12 +644,51 @@ def test_an_included_routers_middleware_is_made_once_and_runs_around_its_routes_
     assert Noting.made == before == 4  # each router's own, and one for each inclusion
 
 
+def test_a_routers_prefix_stands_before_all_of_its_routes() -> None:
+    router = Router([Route("/given", page)], prefix="/{tenant}")
+    router.get("/", name="root")(page)
+    router.websocket("/{room}", name="room")(talk)
+    router.mount("/files", Router([Route("/{name}", page)]))
+    router.host("api.example", Router([Route("/x", page)]))
+    router.include_router(Router([Route("/z", page)]), prefix="/y")
+    router.websocket("", name="bare")(talk)
+    outer = Router()
+    outer.include_router(router, prefix="/v1")
+    for root, app in (("", router), ("/v1", outer)):
+        assert http(app, f"{root}/acme/given").text == f"{root}/{{tenant}}/given {{'tenant': 'acme'}}"
+        assert http(app, f"{root}/acme/").status == 200
+        assert said(websocket(app, f"{root}/acme/blue")).endswith("{'tenant': 'acme', 'room': 'blue'}")
+        assert http(app, f"{root}/acme/files/a").text == "/{name} {'tenant': 'acme', 'name': 'a'}"
+        assert http(app, f"{root}/acme/x", headers=[(b"host", b"api.example")]).status == 200
+        assert http(app, f"{root}/acme/y/z").status == 200
+        assert http(app, f"{root}/y/z").status == 404
+        assert said(websocket(app, f"{root}/acme")).endswith("{'tenant': 'acme'}")
+        assert app.url_path_for("bare", tenant="acme") == f"{root}/acme"
+        assert app.url_path_for("room", tenant="acme", room="blue") == f"{root}/acme/blue"
+
+
+@pytest.mark.parametrize(
+    "add",
+    [
+        lambda: Router([Route("", page)]),
+        lambda: App(routes=[WebSocketRoute("", talk)]),
+        lambda: App().websocket("")(talk),
+        lambda: Router().get("")(page),
+    ],
+)
+def test_an_empty_path_needs_a_prefix(add: Callable[[], object]) -> None:
+    with pytest.raises(RouteError, match=r"write '/', or Router\(prefix=\.\.\.\)"):
+        add()
+
+
 @pytest.mark.parametrize(
     ("prefix", "words"), [("rooms", "write '/rooms'"), ("/rooms/", "write '/rooms'"), ("/", "write ''")]
 )
 def test_a_wrong_prefix_is_refused_in_words(prefix: str, words: str) -> None:
     with pytest.raises(RouteError, match=re.escape(words)):
         Router().include_router(Router(), prefix=prefix)
+    with pytest.raises(RouteError, match=re.escape(words)):
+        Router(prefix=prefix)
 
 
 def test_what_cannot_be_included_is_refused_and_nothing_is_added() -> None:

@@ -223,6 +223,13 @@ async def test_a_close_code_that_may_not_be_sent_is_refused(code: int, peer: Pee
     assert not closed(websocket)
 
 
+async def test_a_refusal_can_have_any_code_because_none_is_sent() -> None:
+    peer = AsgiPeer()
+    websocket = peer.websocket()
+    await websocket.close(1006, "why")
+    assert peer.sent == [{"type": "websocket.close", "code": 1006, "reason": "why"}]
+
+
 @pytest.mark.parametrize("code", [1000, 1001, 1003, 1007, 1014, 3000, 3999, 4000, 4999])
 async def test_a_close_code_that_may_be_sent_is_sent(code: int, peer: Peer) -> None:
     websocket = await peer.accepted()

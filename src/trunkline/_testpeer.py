@@ -250,7 +250,7 @@ class Peer:
 
     async def _app_send(self, message: Message) -> None:
         next_application_state(self._state, message)
-        message = checked(message, self.scope["subprotocols"])
+        message = checked(message, self._state, self.scope["subprotocols"])
         with self._counted("send"):
             await self._until(lambda: self._gone or not self._blocked())
         if self._gone:

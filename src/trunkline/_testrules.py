@@ -11,11 +11,13 @@ from collections.abc import Iterable, Mapping
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
+from trunkline.states import CONNECTING
 from trunkline.status import check_close_code, cut_reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from trunkline.states import WebSocketState
     from trunkline.types import Message
 
 _TYPES: Mapping[str, Mapping[str, tuple[type, ...]]] = {
@@ -29,11 +31,12 @@ _TYPES: Mapping[str, Mapping[str, tuple[type, ...]]] = {
 _NAMES: Mapping[type, str] = {NoneType: "None", Iterable: "an iterable of (bytes, bytes)"}
 
 
-def checked(message: Message, offered: Sequence[str]) -> Message:
+def checked(message: Message, state: WebSocketState, offered: Sequence[str]) -> Message:
     """A copy of the message with its headers as a list; refuses what no server could put on the wire.
 
     Args:
         message: A message of a type that is allowed now.
+        state: What the application has said before.
         offered: The subprotocols that the client offered.
 
     Raises:
@@ -47,7 +50,8 @@ def checked(message: Message, offered: Sequence[str]) -> Message:
             raise TypeError(f'expected "{field}" of {kind} to be {names}, but got {message[field]!r}')
     message = {**message, "headers": list(message.get("headers", ()))}
     rule = _RULES.get(kind)
-    if rule is not None:
+    # A close before accept is an HTTP response, in which neither code nor reason is sent.
+    if rule is not None and not (state is CONNECTING and kind == "websocket.close"):
         rule(message, offered)
     return message
 

@@ -455,14 +455,16 @@ class WebSocket(HTTPConnection[StateT], TypedMessages, Expellable):
         """Close the connection; before `accept`, refuse the handshake (HTTP 403 on the wire).
 
         Args:
-            code: A close code that may be sent (RFC 6455 section 7.4): 1000-1003, 1007-1014, 3000-4999.
+            code: A close code that may be sent (RFC 6455 section 7.4): 1000-1003, 1007-1014, 3000-4999. Before
+                `accept` it can be any, because none is sent.
             reason: Text for the client, cut to 123 bytes of UTF-8 at a character.
 
         Raises:
             ValueError: The code may not be sent.
             WebSocketDisconnected: It has been closed before.
         """
-        check_close_code(code)
+        if self.application_state is not CONNECTING:
+            check_close_code(code)
         await self.send({"type": "websocket.close", "code": code, "reason": cut_reason(reason) if reason else ""})
 
     async def send_denial_response(self, response: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:

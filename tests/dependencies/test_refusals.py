@@ -298,7 +298,7 @@ def test_a_dependency_alone_may_take_the_websocket() -> None:
 
 
 def test_a_route_of_ones_own_cannot_have_dependencies_of_its_router() -> None:
-    with pytest.raises(RouteError, match="or give it the dependencies and limits itself"):
+    with pytest.raises(RouteError, match="or give it all these itself"):
         Router([BaseRoute()], dependencies=[Depends(one)])
 
 

@@ -104,7 +104,8 @@ class RouteDecorators:
         `on_disconnect(self, close_code)` at the end.
 
         Args:
-            path: Begins with a slash; `{name}` and `{name:convertor}` are parameters.
+            path: Begins with a slash, or is empty for what the router's prefix says; `{name}` and `{name:convertor}`
+                are parameters.
             name: For `url_for`; the name of the function or class if left out.
             messages: How messages are encoded, and what becomes of invalid ones; what the router or application says
                 if left out.
@@ -165,7 +166,8 @@ class RouteDecorators:
         endpoint.
 
         Args:
-            path: Begins with a slash; `{name}` and `{name:convertor}` are parameters.
+            path: Begins with a slash, or is empty for what the router's prefix says; `{name}` and `{name:convertor}`
+                are parameters.
             name: For `url_for`; the name of the function if left out.
             messages: How messages are encoded, and what becomes of invalid ones; what the router or application says
                 if left out.

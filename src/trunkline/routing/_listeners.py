@@ -21,7 +21,8 @@ class ListenerRoute(WebSocketRoute):
     """Leads WebSockets of one path to a function that is called for each message, or to a class with methods for them.
 
     Args:
-        path: Begins with a slash; `{name}` and `{name:convertor}` are parameters.
+        path: Begins with a slash, or is empty for what the router's prefix says; `{name}` and `{name:convertor}` are
+            parameters.
         endpoint: The listener, as `Router.listener` says.
         name: For `url_for`; the name of the function or class if left out.
         messages: How messages are encoded, and what becomes of invalid ones; what the router or application says if
@@ -73,7 +74,8 @@ class StreamRoute(WebSocketRoute):
     """Leads WebSockets of one path to an async generator, whose values are sent.
 
     Args:
-        path: Begins with a slash; `{name}` and `{name:convertor}` are parameters.
+        path: Begins with a slash, or is empty for what the router's prefix says; `{name}` and `{name:convertor}` are
+            parameters.
         endpoint: The async generator function, as `Router.stream` says.
         name: For `url_for`; the name of the function if left out.
         messages: How messages are encoded, and what becomes of invalid ones; what the router or application says if

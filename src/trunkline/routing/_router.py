@@ -22,6 +22,7 @@ from trunkline.routing._routes import (
     FULL,
     NONE,
     BaseRoute,
+    EndpointRoute,
     Match,
     NoMatchFound,
     PathRoute,
@@ -100,8 +101,7 @@ class Mount(_Nested, PathRoute):
         middleware: Sequence[Middleware] | None = None,
         exception_handlers: ExceptionHandlers | None = None,
     ) -> None:
-        if path:
-            check_path(path)
+        check_path(path)
         if app is None and routes is None:
             raise RouteError("Either 'app=...', or 'routes=' must be specified: a mount leads to an application")
         self._base_app: ASGIApp = Router(routes) if app is None else app
@@ -237,6 +237,7 @@ class RouteMethods(RouteDecorators):
         DependencyError: A parameter of it, or of a dependency, could not be filled on any connection.
     """
 
+    prefix: str = ""
     dependencies: tuple[Any, ...] = ()
     limits: Limits = NO_LIMITS
     messages: MessageSettings | None = None
@@ -250,9 +251,11 @@ class RouteMethods(RouteDecorators):
         """A route with what all routes here have; the route itself where that is nothing."""
         if self.messages is not None:
             route = route.with_messages(self.messages)
-        if not self.dependencies and self.limits == NO_LIMITS:
+        if not self.prefix and isinstance(route, EndpointRoute) and not route.path:
+            raise RouteError("an empty path is for a router that has a prefix: write '/', or Router(prefix=...)")
+        if not self.prefix and not self.dependencies and self.limits == NO_LIMITS:
             return route
-        return route.with_prefix("", lambda app: app, self.dependencies, self.limits)
+        return route.with_prefix(self.prefix, lambda app: app, self.dependencies, self.limits)
 
     def _add(self, route: BaseRoute) -> None:
         route = self._inheriting(route)
@@ -329,6 +332,9 @@ class Router(RouteMethods):
         default: The ASGI application for what matches nothing; 404, or a refused handshake (a close before accept,
             ASGI spec) if left out.
         lifespan: Given the application, an asynchronous context manager that may give a mapping as state.
+        prefix: What the paths of all routes begin with that are given here, added, mounted or included: empty, or
+            begins with a slash and does not end with one. Not of those that are put into the list of `routes`
+            afterwards.
         middleware: Around all of this; the first is the outermost.
         dependencies: A list of `Depends(function)`: solved before those of each route that is given here, added,
             mounted or included; not before those that are put into the list of `routes` afterwards.
@@ -339,7 +345,7 @@ class Router(RouteMethods):
             route has none, and before those of the application. Inside the middleware.
 
     Raises:
-        RouteError: A route is not one of this framework, or two routes were given one name.
+        RouteError: The prefix is not one, a route is not one of this framework, or two routes were given one name.
         DependencyError: A dependency could not be solved on one of the routes.
         CodecError: A codec of `messages` cannot handle the messages of a route.
         TypeError: An exception handler cannot be one.
@@ -353,12 +359,15 @@ class Router(RouteMethods):
         default: ASGIApp | None = None,
         lifespan: Lifespan[Any] | None = None,
         *,
+        prefix: str = "",
         middleware: Sequence[Middleware] | None = None,
         dependencies: Sequence[Any] | None = None,
         messages: MessageSettings | None = None,
         limits: Limits | None = None,
         exception_handlers: ExceptionHandlers | None = None,
     ) -> None:
+        check_prefix(prefix)
+        self.prefix = prefix
         self.dependencies = tuple(dependencies or ())
         self.messages = messages
         self.limits = limits or NO_LIMITS

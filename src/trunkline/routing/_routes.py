@@ -136,8 +136,8 @@ class BaseRoute:
             RouteError: This kind of route cannot be copied so.
         """
         raise RouteError(
-            f"only Route, WebSocketRoute, Mount and Host can be included or have dependencies and limits, but got "
-            f"{self!r}; mount its router, or give it the dependencies and limits itself"
+            f"only Route, WebSocketRoute, Mount and Host can be included or have a prefix, dependencies and limits, "
+            f"but got {self!r}; mount its router, or give it all these itself"
         )
 
     def with_messages(self, messages: MessageSettings) -> BaseRoute:
@@ -244,8 +244,8 @@ class PathRoute(BaseRoute):
 
 
 def check_path(path: str) -> None:
-    """Refuse a path that no request can have."""
-    if not path.startswith("/"):
+    """Refuse a path that no request can have, whatever stands before it."""
+    if path and not path.startswith("/"):
         raise RouteError(f"Routed paths must start with '/', but got {path!r}; write {'/' + path!r}")
 
 
@@ -320,7 +320,8 @@ class Route(EndpointRoute):
     """Leads HTTP requests of one path to an endpoint.
 
     Args:
-        path: Begins with a slash; `{name}` and `{name:convertor}` are parameters.
+        path: Begins with a slash, or is empty for what the router's prefix says; `{name}` and `{name:convertor}` are
+            parameters.
         endpoint: A function of the `Request`, or of parameters as `trunkline.dependencies` says, that returns a
             `Response` or what becomes JSON (in a worker thread unless async); an `HTTPEndpoint`; or any other ASGI
             application that is not a function.
@@ -395,7 +396,8 @@ class WebSocketRoute(EndpointRoute):
     """Leads WebSockets of one path to an endpoint.
 
     Args:
-        path: Begins with a slash; `{name}` and `{name:convertor}` are parameters.
+        path: Begins with a slash, or is empty for what the router's prefix says; `{name}` and `{name:convertor}` are
+            parameters.
         endpoint: An async function of the `WebSocket`, or of parameters as `trunkline.dependencies` says; a
             `WebSocketEndpoint`; or any other ASGI application that is not a function. How a connection ends with its
             function: `trunkline.endpoints.run_websocket`.
