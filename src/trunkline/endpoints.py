@@ -17,6 +17,7 @@ from trunkline.concurrency import is_async_callable, run_in_threadpool
 from trunkline.dependencies._pydantic import jsonable
 from trunkline.dependencies._signatures import described, parameters_of
 from trunkline.exceptions import HTTPException, TrunklineError
+from trunkline.line import line_of
 from trunkline.middleware.exceptions import (
     end_websocket,
     handle_websocket_exception,
@@ -222,7 +223,8 @@ async def run_websocket(
         try:
             running: Any = func(websocket)
             check_awaitable(running, func)
-            await running
+            line = line_of(websocket.scope)
+            await (running if line is None else line.shortcut(running))
         except Exception as error:
             await handle_websocket_exception(websocket, error)
     except BaseException as error:

@@ -46,7 +46,7 @@ of the first call, the connection ends with it, and it may detach again.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable, Sequence
@@ -56,6 +56,8 @@ if TYPE_CHECKING:
     from trunkline.types import Receive, Scope, Send
 
 __all__ = ["EXTENSION", "VERSION", "Line", "line_of"]
+
+T = TypeVar("T")
 
 EXTENSION = "trunkline.line"
 VERSION = 1
@@ -135,6 +137,13 @@ class Line(Protocol):
         Messages of the class `kind` (`str` or `bytes`) are given to `call`, others to `otherwise`, and a `str` or
         `bytes` that is returned is written; None is no answer. Another answer, or one that is not welcome, ends it and
         is returned: it is the caller's to write, before the next is asked for. None when all has been taken.
+        """
+
+    def shortcut(self, call: Awaitable[T]) -> Awaitable[T]:
+        """What awaits a call for its task, once, and lets each message go on with the call past all that awaits it.
+
+        A framework awaits its endpoint so. As long as the endpoint waits for messages alone, neither the task nor what
+        stands between the two is resumed for any of them; all else is as it would be without.
         """
 
     def on_message(self, callback: Callable[[], None] | None) -> None:

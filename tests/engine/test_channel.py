@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import importlib
 import os
 import subprocess
 import sys
@@ -15,44 +14,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+from tests.engine.channels import MODULES, Make, module_of, open_channel
 from tests.engine.client_frames import TEXT, client_frame
-from tests.engine.memory import Transport, run, settle
+from tests.engine.memory import run, settle
 from trunkline.engine._channel import LARGE
-from trunkline.engine.codec import NATIVE, Decoder, binary_frame
-from trunkline.engine.settings import EngineSettings
-from trunkline.engine.shared import share_of
+from trunkline.engine.codec import NATIVE, binary_frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 ROOT = Path(__file__).parents[2]
-Make = Any  # a function that makes an open channel with its transport
 
 
-@pytest.fixture(params=["pure", pytest.param("native", marks=pytest.mark.skipif(not NATIVE, reason="not compiled"))])
+@pytest.fixture(params=MODULES)
 def make(request: pytest.FixtureRequest) -> Make:
-    module: Any = importlib.import_module(f"trunkline.engine._channel{'_native' if request.param == 'native' else ''}")
-
-    class Open(module.Channel):  # type: ignore[misc]  # of a module that is chosen when it runs
-        """What `Connection` adds, as far as these tests go."""
-
-        def __init__(self) -> None:
-            loop = asyncio.get_running_loop()
-            transport: Any = Transport()
-            super().__init__(loop, transport, EngineSettings(), share_of(loop))
-            self._decoder = Decoder(1000)
-            self.hearing = self.speaking = self.writable = True
-
-        def says(self, *texts: str) -> None:
-            """One read with these messages, from a callback of the loop as a transport's are."""
-            data = b"".join(client_frame(TEXT, text.encode()) for text in texts)
-            asyncio.get_running_loop().call_soon(self.feed, data, len(data))
-
-        def end(self) -> None:
-            self.closed = (1000, "")
-            self._wake()
-
-    return Open
+    return open_channel(module_of(request.param))
 
 
 def test_a_waiting_task_runs_inside_the_read_and_its_answers_leave_when_the_tick_ends(make: Make) -> None:
@@ -457,14 +433,14 @@ def test_many_get_what_each_would_have_got_by_itself(make: Make, steps: list[Ste
     run(test())
 
 
-MODULES = ("tests/engine/test_connection.py", "tests/engine/test_protocol.py", "tests/test_websockets.py")
+OTHER_TESTS = ("tests/engine/test_connection.py", "tests/engine/test_protocol.py", "tests/test_websockets.py")
 
 
 @pytest.mark.skipif(not NATIVE, reason="without a compiler all tests run so")
 @pytest.mark.timeout(180)
 def test_without_anything_compiled_all_is_the_same() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *MODULES],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *OTHER_TESTS],
         cwd=ROOT,
         env={**os.environ, "TRUNKLINE_CODEC": "pure"},
         capture_output=True,

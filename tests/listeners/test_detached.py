@@ -84,6 +84,25 @@ async def test_a_thousand_idle_connections_hold_few_objects() -> None:
     assert sum(grown.values()) < 60, grown
 
 
+async def first(websocket: WebSocket) -> str:
+    await websocket.accept()
+    return await websocket.receive_text()
+
+
+async def test_a_connection_has_no_task_either_whose_first_message_was_for_a_dependency(client: LineClient) -> None:
+    def greet(message: str, name: Annotated[str, Depends(first)]) -> str:
+        return f"{message}, {name}"
+
+    await client.open(app_of(greet))
+    assert client.task is not None, "it waits for that message"
+    asyncio.get_running_loop().call_soon(client.says, "ann")  # as a transport brings it
+    await until(lambda: client.task is None)
+    client.says("hello")
+    await client.hears("hello, ann")
+    client.closes()
+    assert await client.end() is None
+
+
 def passing_through(app: ASGIApp) -> ASGIApp:
     def through(scope: Scope, receive: Receive, send: Send) -> Any:
         return app(scope, receive, send)

@@ -111,6 +111,7 @@ class _Session:
 
     @passes
     async def converse(self, plan: Plan, websocket: WebSocket[Any]) -> None:
+        straight = is_straight()  # asked before anything waits: what resumes us then need not be the call around us
         websocket.message_settings = self._messages
         solution = Solution(plan, websocket)
         async with solution.lifetime("connection"):
@@ -118,7 +119,7 @@ class _Session:
                 bound = await self._form.bind(solution)
                 await open_connection(websocket)
                 line = self._direct_line(websocket, bound)
-                if line is not None and not plan.lifetimes and is_straight():
+                if line is not None and not plan.lifetimes and straight:
                     kind = DetachedService if self._form.is_plain else WaitingService
                     service = kind(websocket, line, self._means(websocket), bound, solution.tasks)
                     await service.go_on(partial(self._begin, websocket, bound))

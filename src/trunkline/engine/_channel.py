@@ -5,7 +5,8 @@ there is a C compiler; `trunkline.engine.channel` chooses. Both are one source, 
 
 **In.** A read is decoded into `messages`; those from `head` on have not been taken. Whoever waits is woken once for a
 read. As a read is no task's doing, the task that waits can run at once, inside the read (`Receiver`): it takes what has
-come, answers, and waits again before the loop goes on to the next connection.
+come, answers, and waits again before the loop goes on to the next connection. What it runs can even go on without it
+(`Shortcut`).
 
 **Out.** Frames are gathered and leave in one write: when a receiver finds nothing more, at the end of the loop's tick,
 or when the high-water mark is passed. A write is refused, and says so, while more than that is waiting. What many
@@ -20,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from asyncio import current_task
+from asyncio.tasks import _enter_task, _leave_task
 from typing import TYPE_CHECKING, Any
 
 from trunkline.engine.codec import BINARY, TEXT, Decoder, binary_frame, frame, frame_header, text_frame
@@ -28,7 +30,7 @@ from trunkline.turn import Turn
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
     from contextvars import Context
 
     from trunkline.engine.deflate import Deflate
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from trunkline.engine.shared import LoopShare
     from trunkline.states import CloseInfo
 
-__all__ = ["Channel", "Receiver", "Volley"]
+__all__ = ["Channel", "Receiver", "Shortcut", "Volley"]
 
 # Payloads from here on are handed to the system apart from their headers: another copy would cost more.
 LARGE = 16 * 1024
@@ -72,7 +74,17 @@ class Receiver:
         loop: The loop of whoever will wait.
     """
 
-    __slots__ = ("_asyncio_future_blocking", "_callback", "_cancelled", "_channel", "_context", "_loop", "_waiting")
+    __slots__ = (
+        "_asyncio_future_blocking",
+        "_callback",
+        "_cancelled",
+        "_channel",
+        "_context",
+        "_loop",
+        "_refused_to_cancel",
+        "_shortcut",
+        "_waiting",
+    )
 
     def __init__(self, channel: Channel, loop: asyncio.AbstractEventLoop) -> None:
         self._channel = channel
@@ -82,6 +94,8 @@ class Receiver:
         self._cancelled: asyncio.CancelledError | None = None
         self._callback: Callable[[Any], None] | None = None
         self._context: Context | None = None
+        self._shortcut: Shortcut | None = None
+        self._refused_to_cancel = False
 
     # The awaiting coroutine's side
 
@@ -101,6 +115,7 @@ class Receiver:
             channel._ask_for_more()
             if channel.closed is None:
                 channel.waiting = self._waiting = self._asyncio_future_blocking = True
+                self._shortcut = None
                 return self
         channel._release()
         raise StopIteration
@@ -136,6 +151,7 @@ class Receiver:
     def cancel(self, msg: object = None) -> bool:
         """The task is cancelled: it is run again, by the loop, to learn of it."""
         if not self._waiting:
+            self._refused_to_cancel = True
             return False
         self._waiting = False
         self._cancelled = asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg)
@@ -155,18 +171,123 @@ class Receiver:
         if not self._waiting:
             return
         self._waiting = False
-        if self._callback is None or self._context is None or current_task(self._loop) is not None:
+        if self._callback is None or self._context is None:
+            self._run_soon(DONE)
+        elif self._shortcut is not None:
+            self._go_past_the_task(self._shortcut)
+        elif current_task(self._loop) is not None:
+            self._run_soon(DONE)
+        else:
+            self._run_now()
+
+    def _go_past_the_task(self, shortcut: Shortcut) -> None:
+        loop, task, context = self._loop, shortcut._task, self._context
+        try:
+            _enter_task(loop, task)
+        except RuntimeError:  # another is running
             self._run_soon(DONE)
             return
+        self._refused_to_cancel = False
+        try:
+            waits_again: bool = context.run(shortcut.go_on, self)  # type: ignore[union-attr]
+        finally:
+            _leave_task(loop, task)
+        if not waits_again:
+            self._run_now()
+
+    def _run_now(self) -> None:
         callback, context = self._callback, self._context
         self._callback = self._context = None
-        context.run(callback, DONE)
+        context.run(callback, DONE)  # type: ignore[union-attr, arg-type]
 
     def _run_soon(self, done: Any) -> None:
         callback, context = self._callback, self._context
         self._callback = self._context = None
         if callback is not None:
             self._loop.call_soon(callback, done, context=context)
+
+
+NOTHING = object()
+
+
+class Shortcut:
+    """Awaits a call for a task, and lets a `Receiver` go on with the call past that task.
+
+    At each step a task makes and drops a callback, asks what it is to wait for who it is, and passes through all that
+    awaits the call: together as much as a message needs otherwise. So when a message comes, the call goes on in the
+    name of its task and in the task's context, but the task does not learn of it: it waits for the receiver all along,
+    as the call does again when it is done with the message. Only if the call waits for something else, has ended, or
+    is to be cancelled, the task is woken, and finds here what it would have come to.
+
+    Args:
+        call: What is awaited.
+    """
+
+    __slots__ = ("_end", "_left", "_steps", "_task")
+
+    def __init__(self, call: Awaitable[Any]) -> None:
+        self._steps: Generator[Any, None, Any] = call.__await__()
+        self._task: Any = None
+        # Where the call has come to without the task: what it waits for, or its end.
+        self._left: Any = NOTHING
+        self._end: BaseException | None = None
+
+    def __await__(self) -> Any:
+        return self
+
+    def __iter__(self) -> Shortcut:
+        return self
+
+    def __next__(self) -> Any:
+        """The task's step."""
+        if self._task is None:
+            self._task = current_task()
+        if self._end is not None:
+            self._raise_end()
+        left, self._left = self._left, NOTHING
+        return self._noted(next(self._steps) if left is NOTHING else left)
+
+    def throw(self, kind: Any, value: Any = None, traceback: Any = None) -> Any:
+        """The task's step when it is cancelled, or what it waited for has failed."""
+        error = kind if value is None else value
+        if self._end is None and self._left is NOTHING:
+            return self._noted(self._steps.throw(error))
+        # A cancellation from before the task knew where the call has come to: it is to strike there.
+        self._task.cancel(*error.args)
+        self._task.uncancel()  # it has been counted
+        return next(self)
+
+    def close(self) -> None:
+        """The call is thrown away."""
+        self._steps.close()
+
+    def go_on(self, receiver: Receiver) -> bool:
+        """A step without the task; whether the call waits for the receiver again, so that the task need not know."""
+        try:
+            left = next(self._steps)
+        except BaseException as error:
+            self._end = error
+            return False
+        if left is receiver and not receiver._refused_to_cancel:
+            receiver._shortcut = self
+            return True
+        self._left = left
+        return False
+
+    def _noted(self, waits_for: Any) -> Any:
+        if type(waits_for) is Receiver:
+            receiver: Receiver = waits_for
+            if receiver._shortcut is None:  # else there is a shorter one inside
+                receiver._shortcut = self
+        return waits_for
+
+    def _raise_end(self) -> None:
+        end, self._end = self._end, None
+        assert end is not None
+        try:
+            raise end
+        finally:
+            del end  # whose traceback leads here
 
 
 class Volley:

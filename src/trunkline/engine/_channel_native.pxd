@@ -10,7 +10,11 @@ cdef Py_ssize_t LARGE
 cdef Py_ssize_t TAKEN_MESSAGES
 
 
+cdef object NOTHING
+
+
 cdef class Channel
+cdef class Shortcut
 
 
 cdef class Receiver:
@@ -21,9 +25,25 @@ cdef class Receiver:
     cdef object _cancelled
     cdef object _callback
     cdef object _context
+    cdef Shortcut _shortcut
+    cdef bint _refused_to_cancel
 
     cpdef wake(self)
+    cdef _go_past_the_task(self, Shortcut shortcut)
+    cdef _run_now(self)
     cpdef _run_soon(self, done)
+
+
+cdef class Shortcut:
+    cdef object _steps
+    cdef object _task
+    cdef object _left
+    cdef object _end
+
+    cpdef go_on(self, Receiver receiver)
+    @cython.locals(receiver=Receiver)
+    cdef _noted(self, waits_for)
+    cdef _raise_end(self)
 
 
 cdef class Volley:

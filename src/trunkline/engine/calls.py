@@ -19,6 +19,8 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from trunkline._straight import calls_application, passes
 from trunkline.engine.at_once import start_at_once
+from trunkline.engine.channel import Shortcut
+from trunkline.engine.codec import NATIVE
 from trunkline.engine.outbound import ClientGone
 from trunkline.states import CONNECTING
 
@@ -43,6 +45,8 @@ logger = logging.getLogger("uvicorn.error")
 
 # uvicorn's default around every application. It looks at the handshake, and does nothing after the call.
 passes(ProxyHeadersMiddleware.__call__)
+if not NATIVE:
+    passes(Shortcut.__next__)
 
 
 class Calls:
@@ -111,7 +115,7 @@ class Calls:
         stays = False
         try:
             if call is None:
-                call = self._config.loaded_app(self._scope, connection.receive, connection.send)
+                call = Shortcut(self._config.loaded_app(self._scope, connection.receive, connection.send))
             result = await call
         except ClientGone:
             pass

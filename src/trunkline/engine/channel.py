@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from trunkline.engine.codec import NATIVE
 
-__all__ = ["Channel", "Receiver"]
+__all__ = ["Channel", "Receiver", "Shortcut"]
 
 if TYPE_CHECKING:
-    from trunkline.engine._channel import Channel, Receiver
+    from trunkline.engine._channel import Channel, Receiver, Shortcut
 else:
     _channel = importlib.import_module(f"trunkline.engine._channel{'_native' if NATIVE else ''}")
-    Channel, Receiver = _channel.Channel, _channel.Receiver
+    Channel, Receiver, Shortcut = _channel.Channel, _channel.Receiver, _channel.Shortcut

@@ -27,8 +27,9 @@ import contextlib
 import enum
 import functools
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from trunkline.engine.channel import Shortcut
 from trunkline.engine.codec import Decoder, close_frame, frame
 from trunkline.engine.direct import NOT_DIRECT, socket_of
 from trunkline.engine.events import Close, Ping, Pong, Violation
@@ -39,7 +40,7 @@ from trunkline.engine.shared import share_of
 from trunkline.states import CloseInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from trunkline.engine.deflate import Deflate
     from trunkline.engine.events import Event
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
     from trunkline.types import Message
 
 __all__ = ["LOST", "Connection", "Phase"]
+
+T = TypeVar("T")
 
 EARLY_BYTES = 64 * 1024
 LAST_WORD = 0.5
@@ -282,6 +285,10 @@ class Connection(Outbound, asyncio.BufferedProtocol):
         if not reason and code in _WITHOUT_REASON:
             return {"type": "websocket.disconnect", "code": code}
         return {"type": "websocket.disconnect", "code": code, "reason": reason}
+
+    def shortcut(self, call: Awaitable[T]) -> Awaitable[T]:
+        """What awaits a call for its task, and lets messages go on with the call past all that awaits it."""
+        return Shortcut(call)
 
     def on_message(self, callback: Callable[[], None] | None) -> None:
         """Call back when messages have come or the end is known, instead of having somebody wait; None to stop."""
