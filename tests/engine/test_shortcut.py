@@ -7,6 +7,7 @@ import contextvars
 import traceback
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
@@ -218,6 +219,11 @@ class Stage:
         except TimeoutError:
             self.log.append("late")
 
+    async def take_in_a_scope(self) -> None:
+        with anyio.move_on_after(1) as scope:
+            await self.take()
+        self.log.append(scope.cancelled_caught)
+
     async def take_in_a_task(self) -> None:
         await asyncio.create_task(self.take())
 
@@ -279,6 +285,7 @@ ACTS = st.lists(
             Stage.wait,
             Stage.have_waited,
             Stage.take_in_time,
+            Stage.take_in_a_scope,
             Stage.take_in_a_task,
             Stage.stay,
             Stage.cancel_itself,
