@@ -178,6 +178,30 @@ def test_a_call_that_is_thrown_away_is_closed(module: Any) -> None:
     run(test())
 
 
+class Bare:
+    """Awaitable, but no generator."""
+
+    def __await__(self) -> Bare:
+        return self
+
+    def __next__(self) -> None:
+        return None
+
+
+def test_a_call_need_not_be_a_coroutine(module: Any) -> None:
+    async def test() -> None:
+        task = asyncio.create_task(awaiting(module.Shortcut(Bare())))
+        await settle()
+        task.cancel("enough")
+        with pytest.raises(asyncio.CancelledError, match="enough"):
+            await task
+        coroutine = awaiting(module.Shortcut(Bare()))
+        coroutine.send(None)
+        coroutine.close()
+
+    run(test())
+
+
 class Stage:
     """What a call plays on, and what happens to it."""
 

@@ -251,7 +251,10 @@ class Shortcut:
         """The task's step when it is cancelled, or what it waited for has failed."""
         error = kind if value is None else value
         if self._end is None and self._left is NOTHING:
-            return self._noted(self._steps.throw(error))
+            throw = getattr(self._steps, "throw", None)
+            if throw is None:  # no generator: nothing in it could catch the error
+                raise error
+            return self._noted(throw(error))
         # A cancellation from before the task knew where the call has come to: it is to strike there.
         self._task.cancel(*error.args)
         self._task.uncancel()  # it has been counted
@@ -259,7 +262,9 @@ class Shortcut:
 
     def close(self) -> None:
         """The call is thrown away."""
-        self._steps.close()
+        close = getattr(self._steps, "close", None)
+        if close is not None:
+            close()
 
     def go_on(self, receiver: Receiver) -> bool:
         """A step without the task; whether the call waits for the receiver again, so that the task need not know."""
