@@ -42,7 +42,7 @@ def shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCl
 @pytest.fixture(scope="session")
 def shared_sentinel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisSentinel]:
     """A master and its Sentinel for all tests that do them no harm."""
-    sentinel = RedisSentinel(tmp_path_factory.mktemp("sentinel"))
+    sentinel = RedisSentinel(tmp_path_factory.mktemp("sentinel"), down_after=30_000)
     yield sentinel
     sentinel.stop()
 

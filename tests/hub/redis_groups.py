@@ -85,19 +85,21 @@ class RedisCluster:
 
 
 class RedisSentinel:
-    """A master, a replica, and a Sentinel that makes the one the other within a second or two.
+    """A master, a replica, and a Sentinel that makes the one the other when the master is silent.
 
     Args:
         folder: Where they keep their data.
+        down_after: For how many milliseconds the master may be silent before the Sentinel believes that it is gone.
+            Short where a test waits for that; long where a busy machine must not look like it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, down_after: int = 300) -> None:
         for name in ("master", "replica", "sentinel"):
             (folder / name).mkdir()
         self.master = RedisServer(folder / "master", **AT_ONCE)
         self.replica = RedisServer(folder / "replica", replicaof=f"127.0.0.1 {self.master.port}", **AT_ONCE)
         until(lambda: is_synchronised(self.replica), "the replica does not follow")
-        self.sentinel = _Sentinel(folder / "sentinel", self.master)
+        self.sentinel = _Sentinel(folder / "sentinel", self.master, down_after)
         until(self._is_watched, "the Sentinel does not know the replica")
         # The first of them is not there.
         self.url = f"redis+sentinel://127.0.0.1:1,127.0.0.1:{self.sentinel.port}/rooms"
@@ -118,12 +120,12 @@ class RedisSentinel:
 class _Sentinel(RedisServer):
     """A Sentinel, which keeps what it knows in its configuration."""
 
-    def __init__(self, folder: Path, master: RedisServer) -> None:
+    def __init__(self, folder: Path, master: RedisServer, down_after: int) -> None:
         self._configuration = folder / "sentinel.conf"
         self._configuration.write_text(
             f"""
             sentinel monitor rooms 127.0.0.1 {master.port} 1
-            sentinel down-after-milliseconds rooms 300
+            sentinel down-after-milliseconds rooms {down_after}
             sentinel failover-timeout rooms 2000
             """
         )

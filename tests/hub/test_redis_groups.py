@@ -284,12 +284,12 @@ async def test_what_sentinels_do_not_know_is_told_in_words(
 ) -> None:
     async with Hub(shared_sentinel.url.replace("/rooms", "/halls")) as hub:
         with pytest.raises(BrokerError, match=r"master 'halls': 127\.0\.0\.1:1: .*knows none.*nothing was done"):
-            await hub.topic("t").publish("x", timeout=0.3)
+            await hub.topic("t").publish("x", timeout=1)
     watched = shared_sentinel.sentinel
     watched.command("SENTINEL", "MONITOR", "replica", "127.0.0.1", str(shared_sentinel.replica.port), "1")
     async with Hub(shared_sentinel.url.replace("/rooms", "/replica")) as hub:
         with pytest.raises(BrokerError, match=r"is slave, not master"):
-            await hub.topic("t").publish("x", timeout=0.3)
+            await hub.topic("t").publish("x", timeout=1)
     watched.command("SENTINEL", "REMOVE", "replica")
 
 
