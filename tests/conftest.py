@@ -10,6 +10,7 @@ import signal
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from trunkline.testclient import TestClient
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 # that: those that a test interrupts would not notice.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes tells of the machine. One that hangs is ended by pytest's timeout.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 class ClientFactory(Protocol):

@@ -12,7 +12,7 @@ import starlette.exceptions
 import starlette.responses
 import starlette.routing
 from fastapi import FastAPI, WebSocket as TheirWebSocket
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from starlette.applications import Starlette
 
 from tests.asgi_call import CONNECT, Outcome, call, http_scope, websocket_scope
@@ -489,7 +489,6 @@ PATHS = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(path=PATHS, method=st.sampled_from(["GET", "HEAD", "POST", "DELETE"]), query=st.sampled_from([b"", b"a=1&b="]))
 def test_requests_are_answered_as_the_reference_does(path: str, method: str, query: bytes) -> None:
     async def both() -> list[Outcome]:

@@ -115,7 +115,7 @@ def outcome(module: Any, table: Any, scope: dict[str, Any]) -> Any:
     return seen, sent
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=250, suppress_health_check=[HealthCheck.too_slow])
 @given(table=tables, scope=scopes, few=st.sampled_from([0, 16]))
 def test_the_reference_leads_the_same_connection_to_the_same_place(
     table: list[Spec], scope: dict[str, Any], few: int
@@ -153,7 +153,7 @@ def scan(routes: list[BaseRoute], scope: dict[str, Any]) -> tuple[BaseRoute | No
     return partial
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=250, suppress_health_check=[HealthCheck.too_slow])
 @given(
     table=st.lists(
         st.one_of(leaves, leaves, tables.filter(bool).map(lambda table: table[0]), st.integers(0, 2)), max_size=12
@@ -198,7 +198,7 @@ def url(module: Any, table: list[Spec], name: str, params: dict[str, str]) -> An
     return str(found), found.protocol, found.host, str(found.make_absolute_url("https://base.example/root/"))
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=250, suppress_health_check=[HealthCheck.too_slow])
 @given(
     table=tables.filter(bool),
     number=st.integers(0, 7),

@@ -231,7 +231,7 @@ JSON = Spec("item", "Query", Json[list[int]], REQUIRED, {}, True)  # an empty on
 @given(cases(), pairs, pairs, pairs, segments)
 @example(("/", [JSON], []), [("item", "")], [], [], ["1", "1"])
 @example(("/", [FOUND], []), [], [], [("tags", ""), ("needed", "1")], ["1", "1"])
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_values_and_errors_are_those_of_fastapi(case: Any, query: Any, headers: Any, cookies: Any, values: Any) -> None:
     path, own, inner = case
     scope = scope_of(path, query, headers, cookies, values)
@@ -244,7 +244,7 @@ def test_values_and_errors_are_those_of_fastapi(case: Any, query: Any, headers: 
 
 
 @given(cases(), pairs, pairs, pairs, segments)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_values_and_errors_of_a_websocket_are_those_of_fastapi(
     case: Any, query: Any, headers: Any, cookies: Any, values: Any
 ) -> None:

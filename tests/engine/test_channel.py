@@ -392,7 +392,7 @@ STEPS = st.lists(
 
 
 @given(steps=STEPS, marks=st.tuples(*[st.integers(0, 60)] * 3))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_many_get_what_each_would_have_got_by_itself(make: Make, steps: list[Step], marks: tuple[int, ...]) -> None:
     """Against channels that are written to one by one."""
 

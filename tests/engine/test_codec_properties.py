@@ -71,7 +71,7 @@ def one_by_one(stream: bytes) -> list[bytes]:
     cuts=st.lists(st.integers(0, 3000), max_size=12),
     chance=MASKS,
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_what_was_sent_comes_out(
     codec: Any, sent: list[Fragments], close: bytes | None, cuts: list[int], chance: Any
 ) -> None:
@@ -86,7 +86,7 @@ def test_what_was_sent_comes_out(
 
 
 @given(sent=st.lists(SENT.filter(lambda sent: len(sent.message) < 150), max_size=2), chance=MASKS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_stream_may_be_cut_at_every_byte(codec: Any, sent: list[Fragments], chance: Any) -> None:
     stream = b"".join(frame for message in sent for frame in frames_of(message, chance))
     expected = Referee().judge(stream)
@@ -137,7 +137,7 @@ def test_the_differences_are_real(codec: Any, name: str) -> None:
 
 
 @given(stream=broken_streams(), cuts=st.lists(st.integers(0, 3000), max_size=8))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_broken_streams_end_alike(codec: Any, stream: bytes, cuts: list[int]) -> None:
     mine = ours(codec, [stream])
     assert difference(mine, stream) in {None, *DIFFERENCES}
@@ -146,7 +146,7 @@ def test_broken_streams_end_alike(codec: Any, stream: bytes, cuts: list[int]) ->
 
 
 @given(stream=st.one_of(broken_streams(), st.binary(max_size=60)), cuts=st.lists(st.integers(0, 3000), max_size=8))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_both_codecs_are_in_the_same_state_after_each_piece(native: Any, stream: bytes, cuts: list[int]) -> None:
     for pieces in (cut(stream, cuts), one_by_one(stream)):
         decoders = [native.Decoder(LIMIT), _codec_pure.Decoder(LIMIT)]
@@ -163,7 +163,6 @@ def test_both_codecs_are_in_the_same_state_after_each_piece(native: Any, stream:
 
 
 @given(words=st.text(max_size=300), data=st.binary(max_size=300), opcode=st.integers(0, 15), rsv1=st.booleans())
-@settings(deadline=None)
 def test_frames_of_the_server_are_the_same(native: Any, words: str, data: bytes, opcode: int, rsv1: bool) -> None:
     assert native.text_frame(words) == _codec_pure.text_frame(words)
     assert native.text_frame(words) == Frame(Opcode.TEXT, words.encode()).serialize(mask=False)

@@ -78,7 +78,7 @@ VALUES = st.binary(max_size=8).filter(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     PATHS,
     QUERIES,

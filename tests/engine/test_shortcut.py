@@ -363,7 +363,7 @@ async def outcome(
 
 @pytest.mark.parametrize("factory", [None, python_task], ids=["C", "Python"])
 @given(acts=ACTS, events=EVENTS)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=300)
 def test_a_call_cannot_tell_that_there_is_a_shortcut(module: Any, factory: Any, acts: Any, events: Any) -> None:
     async def plain(call: Coroutine[Any, Any, str]) -> str:
         return await call

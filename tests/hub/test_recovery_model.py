@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
-from hypothesis import HealthCheck, settings, strategies as st
+from hypothesis import settings, strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
 from tests.asgi_peer import AsgiPeer
@@ -174,7 +174,7 @@ class InMemory(Recovery):
         self.server.restart()
 
 
-InMemory.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+InMemory.TestCase.settings = settings(max_examples=60, stateful_step_count=25)
 TestRecoveryInMemory = InMemory.TestCase
 
 
@@ -219,9 +219,7 @@ class OnRedis(Recovery):
         self.runner.run(self.until(lambda: not any(member.joined for member in members)))
 
 
-OnRedis.TestCase.settings = settings(
-    max_examples=8, stateful_step_count=15, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+OnRedis.TestCase.settings = settings(max_examples=8, stateful_step_count=15)
 
 
 @pytest.fixture(scope="class")

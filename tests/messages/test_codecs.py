@@ -12,7 +12,7 @@ from uuid import UUID  # noqa: TC003  # msgspec reads the annotations
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import given, settings, strategies as st
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
 from typing_extensions import TypeAliasType
 
@@ -317,7 +317,7 @@ SIMPLE: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
 
 
 @given(value=SIMPLE)
-@settings(max_examples=500, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=500)
 def test_pydantic_and_msgspec_agree_on_simple_types(value: Any) -> None:
     """Left out is what they document differently: numbers as texts, 1.0 as an integer, integers beyond 64 bits."""
     results = []

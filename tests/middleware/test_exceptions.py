@@ -12,7 +12,7 @@ import starlette.applications
 import starlette.exceptions
 import starlette.responses
 import starlette.routing
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from tests.asgi_call import CONNECT, Outcome, call, http_scope, websocket_scope
 from trunkline.applications import App
@@ -556,7 +556,6 @@ SCENARIOS = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(
     how=SCENARIOS,
     status=st.sampled_from([400, 401, 403, 404, 418, 500, 503]),
