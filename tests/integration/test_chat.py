@@ -65,9 +65,9 @@ async def stack() -> AsyncIterator[AsyncExitStack]:
 
 
 def entering(name: str, room: str = "lobby", since: str = "", secret: str = "") -> Peer:
-    return connect(
-        chat.app, f"/rooms/{quote(room, safe='')}?name={quote(name)}&secret={secret or quote(name)}&since={since}"
-    )
+    path = f"/rooms/{quote(room, safe='')}?name={quote(name)}&secret={secret or quote(name)}&since={since}"
+    # Who has left is told after some seconds of grace.
+    return connect(chat.app, path, timeout=20)
 
 
 async def receive_until(ws: Peer, kind: str) -> dict[str, Any]:
